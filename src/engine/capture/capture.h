@@ -1,0 +1,32 @@
+// Frozen processes -> model::Image and the PageSource that goes with it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "model/image.h"
+#include "model/page_source.h"
+#include "trace/freeze.h"
+
+namespace stasis::capture {
+
+struct CaptureOptions {
+  bool save_executable = false;  // BLCR --save-exe: pages of the executable go into the image
+  bool save_private = false;     // --save-private: unchanged pages of private file mappings too
+  bool save_shared = false;      // --save-shared: contents of shared file mappings
+};
+
+// Everything that speaks against saving these processes, learnt without touching them.
+// `pids`: the root first.
+std::vector<Refusal> survey(std::span<const Pid> pids, const CaptureOptions& options);
+
+struct Captured {
+  model::Image image;
+  std::unique_ptr<model::PageSource> pages;  // valid while the freeze lasts
+};
+
+// State that turns out to be unsavable only now is an error listing all of it.
+Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options);
+
+}  // namespace stasis::capture

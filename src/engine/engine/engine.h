@@ -1,0 +1,88 @@
+// The engine as cli/ and libcr's helper see it: checkpoint, restart, inspect. Each body is a list
+// of passes. Nothing here prints.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "base/unique_fd.h"
+#include "format/destination.h"
+#include "format/image_file.h"
+#include "model/image.h"
+#include "resource/handler.h"
+#include "restart/build.h"
+
+namespace stasis {
+
+// BLCR's scopes with its values (cr_scope_t).
+enum class Scope : u32 { kProcess = 0, kGroup = 1, kSession = 2, kTree = 3 };
+
+using Progress = std::function<bool(u64 done_bytes, u64 total_bytes)>;
+
+struct CheckpointRequest {
+  Pid target = 0;
+  Scope scope = Scope::kTree;
+  std::string file;       // destination, unless fd is given
+  UniqueFd fd;
+  format::DestinationOptions destination;
+  format::WriteOptions write;
+  bool save_executable = false, save_private = false, save_shared = false;
+  int signal = 0;         // sent to every saved process afterwards; negative: before it runs on
+  i64 time_limit_ms = -1; // for the whole checkpoint; the target goes on, ETIMEDOUT
+};
+
+struct CheckpointReport {
+  std::vector<Pid> pids;  // saved, the root first
+  std::string file;
+  size_t threads = 0;
+  u64 memory_bytes = 0;  // page contents looked at
+  format::WriteReport written;
+  i64 pause_us = 0;
+  i64 total_us = 0;
+};
+
+// Why `target` could not be saved; empty when it could. Touches nothing.
+Result<std::vector<Refusal>> check(Pid target, Scope scope);
+
+// Saves and lets run on (or sends the signal). On error the target runs on as before and no file
+// remains. Refusals are one Error (EOPNOTSUPP...) whose message lists them all, a line each.
+Result<CheckpointReport> checkpoint(CheckpointRequest request);
+
+enum class PidPolicy { kRestore, kNew };
+
+struct RestartRequest {
+  UniqueFd source;            // the context file, or a pipe
+  std::string name;           // for messages
+  resource::RestoreOptions files;
+  PidPolicy pids = PidPolicy::kRestore;
+  bool allow_namespaces = true;  // rung 3 of the ladder
+  bool restore_group = false, restore_session = false;
+  bool ignore_cpu_features = false;
+  int signal = 0;             // sent once rebuilt, before BLCR's default (as before the checkpoint)
+  Progress progress;
+};
+
+// How the ids were had, in words: "clone3 set_tid", "by walking the pid counter", ...
+std::string_view describe(restart::IdWay way);
+
+struct RestartReport {
+  Pid root = 0;            // child of the caller, waitable; in the caller's pid namespace
+  Pid root_inside = 0;     // as it sees itself (differs with kNamespaces only)
+  std::vector<Pid> pids;
+  size_t threads = 0;
+  u64 memory_bytes = 0;
+  restart::IdWay way = restart::IdWay::kSetTid;
+  i64 total_us = 0;
+};
+
+// Rebuilds the processes of a context file; they run when this returns. On error nothing remains.
+Result<RestartReport> restart(RestartRequest request);
+
+// A context file opened for looking at (cr_info).
+Result<format::OpenedImage> inspect(const std::string& path);
+
+}  // namespace stasis

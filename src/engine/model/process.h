@@ -1,0 +1,260 @@
+// Processes and threads as an image holds them. Numbers and shapes are the kernel's; what one
+// machine alone understands (registers, xstate, siginfo) is carried as the bytes ptrace gives.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "model/field.h"
+#include "model/memory.h"
+#include "model/resource.h"
+
+namespace stasis::model {
+
+struct Registers {
+  Bytes general;   // NT_PRSTATUS
+  Bytes extended;  // NT_X86_XSTATE, or NT_PRFPREG where there is no xsave
+  bool legacy = false;  // extended is NT_PRFPREG
+
+  bool operator==(const Registers&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("general", &Registers::general),
+                      field("extended", &Registers::extended),
+                      field("legacy", &Registers::legacy)};
+  }
+};
+
+// A system call that the freeze interrupted and that goes on with the time it had left.
+struct InterruptedCall {
+  i64 number = 0;           // the system call's number, found out even where restart_syscall hid it
+  i64 remaining_ns = -1;    // time left of a relative timeout; -1: none or unknown (full time again)
+
+  bool operator==(const InterruptedCall&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("number", &InterruptedCall::number),
+                      field("remaining_ns", &InterruptedCall::remaining_ns)};
+  }
+};
+
+struct AlternateStack {
+  RemoteAddr sp;
+  u32 flags = 0;
+  u64 size = 0;
+
+  bool operator==(const AlternateStack&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("sp", &AlternateStack::sp), field("flags", &AlternateStack::flags),
+                      field("size", &AlternateStack::size)};
+  }
+};
+
+struct Rseq {
+  RemoteAddr address;
+  u32 size = 0;
+  u32 signature = 0;
+
+  bool operator==(const Rseq&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("address", &Rseq::address), field("size", &Rseq::size),
+                      field("signature", &Rseq::signature)};
+  }
+};
+
+// struct sched_attr (sched(7)) and what goes with it.
+struct Scheduling {
+  u32 policy = 0;
+  u64 flags = 0;
+  i32 nice = 0;
+  u32 priority = 0;
+  u64 runtime_ns = 0, deadline_ns = 0, period_ns = 0;
+  Bytes affinity;  // as sched_getaffinity gives it
+  u32 io_priority = 0;  // ioprio_get(2); 0: none set
+  u64 timer_slack_ns = 0;
+
+  bool operator==(const Scheduling&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("policy", &Scheduling::policy), field("flags", &Scheduling::flags),
+                      field("nice", &Scheduling::nice), field("priority", &Scheduling::priority),
+                      field("runtime_ns", &Scheduling::runtime_ns),
+                      field("deadline_ns", &Scheduling::deadline_ns),
+                      field("period_ns", &Scheduling::period_ns),
+                      field("affinity", &Scheduling::affinity),
+                      field("io_priority", &Scheduling::io_priority),
+                      field("timer_slack_ns", &Scheduling::timer_slack_ns)};
+  }
+};
+
+struct Thread {
+  Pid tid = 0;
+  std::string name;  // comm
+  Registers registers;
+  std::optional<InterruptedCall> interrupted;
+  u64 blocked_signals = 0;  // bit n-1 = signal n
+  AlternateStack alternate_stack;
+  RemoteAddr robust_list;
+  u64 robust_list_length = 0;
+  RemoteAddr tid_address;  // set_tid_address
+  std::optional<Rseq> rseq;
+  Scheduling scheduling;
+  std::vector<Bytes> pending;  // siginfo_t each, in queue order
+  i32 parent_death_signal = 0;
+  bool no_new_privs = false;
+  bool zombie = false;  // a leader that called pthread_exit: only tid is meaningful
+
+  bool operator==(const Thread&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("tid", &Thread::tid), field("name", &Thread::name),
+                      field("registers", &Thread::registers),
+                      field("interrupted", &Thread::interrupted),
+                      field("blocked_signals", &Thread::blocked_signals),
+                      field("alternate_stack", &Thread::alternate_stack),
+                      field("robust_list", &Thread::robust_list),
+                      field("robust_list_length", &Thread::robust_list_length),
+                      field("tid_address", &Thread::tid_address), field("rseq", &Thread::rseq),
+                      field("scheduling", &Thread::scheduling),
+                      field("pending", &Thread::pending),
+                      field("parent_death_signal", &Thread::parent_death_signal),
+                      field("no_new_privs", &Thread::no_new_privs),
+                      field("zombie", &Thread::zombie)};
+  }
+};
+
+// struct kernel_sigaction of a signal whose action is not the default.
+struct SignalAction {
+  i32 signal = 0;
+  RemoteAddr handler;  // 1: ignored
+  u64 flags = 0;
+  RemoteAddr restorer;
+  u64 mask = 0;
+
+  bool operator==(const SignalAction&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("signal", &SignalAction::signal),
+                      field("handler", &SignalAction::handler),
+                      field("flags", &SignalAction::flags),
+                      field("restorer", &SignalAction::restorer),
+                      field("mask", &SignalAction::mask)};
+  }
+};
+
+// setitimer(2).
+struct IntervalTimer {
+  i32 which = 0;
+  i64 value_us = 0;
+  i64 interval_us = 0;
+
+  bool operator==(const IntervalTimer&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("which", &IntervalTimer::which),
+                      field("value_us", &IntervalTimer::value_us),
+                      field("interval_us", &IntervalTimer::interval_us)};
+  }
+};
+
+// timer_create(2).
+struct PosixTimer {
+  i32 id = 0;
+  i32 clock = 0;
+  i32 notify = 0;  // SIGEV_*
+  i32 signal = 0;
+  RemoteAddr value;  // sigev_value
+  Pid tid = 0;       // SIGEV_THREAD_ID
+  i64 value_ns = 0;  // time left; 0 when disarmed
+  i64 interval_ns = 0;
+  i32 overrun = 0;
+
+  bool operator==(const PosixTimer&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("id", &PosixTimer::id), field("clock", &PosixTimer::clock),
+                      field("notify", &PosixTimer::notify), field("signal", &PosixTimer::signal),
+                      field("value", &PosixTimer::value), field("tid", &PosixTimer::tid),
+                      field("value_ns", &PosixTimer::value_ns),
+                      field("interval_ns", &PosixTimer::interval_ns),
+                      field("overrun", &PosixTimer::overrun)};
+  }
+};
+
+struct ResourceLimit {
+  i32 which = 0;  // RLIMIT_*
+  u64 soft = 0;
+  u64 hard = 0;
+
+  bool operator==(const ResourceLimit&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("which", &ResourceLimit::which), field("soft", &ResourceLimit::soft),
+                      field("hard", &ResourceLimit::hard)};
+  }
+};
+
+struct Credentials {
+  std::vector<u32> uids;  // real, effective, saved, filesystem
+  std::vector<u32> gids;
+  std::vector<u32> groups;
+  u64 effective = 0, permitted = 0, inheritable = 0, bounding = 0, ambient = 0;  // capability sets
+  u32 securebits = 0;
+
+  bool operator==(const Credentials&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("uids", &Credentials::uids), field("gids", &Credentials::gids),
+                      field("groups", &Credentials::groups),
+                      field("effective", &Credentials::effective),
+                      field("permitted", &Credentials::permitted),
+                      field("inheritable", &Credentials::inheritable),
+                      field("bounding", &Credentials::bounding),
+                      field("ambient", &Credentials::ambient),
+                      field("securebits", &Credentials::securebits)};
+  }
+};
+
+struct Process {
+  Pid pid = 0;
+  Pid parent = 0;
+  Pid group = 0;
+  Pid session = 0;
+  Credentials credentials;
+  std::optional<ResourceIndex> executable;  // a RegularFile
+  std::string working_directory;
+  std::string root_directory;
+  u32 umask = 0;
+  u64 personality = 0;
+  i32 dumpable = 1;
+  bool child_subreaper = false;
+  i32 oom_score_adj = 0;
+  bool stopped = false;  // by SIGSTOP or its like
+  std::vector<ResourceLimit> limits;
+  std::vector<SignalAction> actions;
+  std::vector<Bytes> pending;  // process-wide, siginfo_t each
+  std::vector<IntervalTimer> interval_timers;
+  std::vector<PosixTimer> posix_timers;
+  i32 next_timer_id = 0;
+  Memory memory;
+  std::vector<Descriptor> descriptors;  // ascending
+  std::vector<Thread> threads;          // the leader first, then ascending
+
+  bool operator==(const Process&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("pid", &Process::pid), field("parent", &Process::parent),
+                      field("group", &Process::group), field("session", &Process::session),
+                      field("credentials", &Process::credentials),
+                      field("executable", &Process::executable),
+                      field("working_directory", &Process::working_directory),
+                      field("root_directory", &Process::root_directory),
+                      field("umask", &Process::umask),
+                      field("personality", &Process::personality),
+                      field("dumpable", &Process::dumpable),
+                      field("child_subreaper", &Process::child_subreaper),
+                      field("oom_score_adj", &Process::oom_score_adj),
+                      field("stopped", &Process::stopped), field("limits", &Process::limits),
+                      field("actions", &Process::actions), field("pending", &Process::pending),
+                      field("interval_timers", &Process::interval_timers),
+                      field("posix_timers", &Process::posix_timers),
+                      field("next_timer_id", &Process::next_timer_id),
+                      field("memory", &Process::memory),
+                      field("descriptors", &Process::descriptors),
+                      field("threads", &Process::threads)};
+  }
+};
+
+}  // namespace stasis::model

@@ -1,0 +1,27 @@
+// Making all open files and mapped files of an image, before any process exists, in two passes
+// (check everything; then create), and the calls that settle them afterwards.
+#pragma once
+
+#include <vector>
+
+#include "resource/handler.h"
+
+namespace stasis::resource {
+
+// Everything that stands in the way, all at once; creates nothing.
+std::vector<Refusal> restore_obstacles(const RestoreContext& context);
+
+struct Restored {
+  std::vector<UniqueFd> open_files;  // [i] is Image::open_files[i], offset and flags as saved
+};
+Result<Restored> create_open_files(RestoreContext& context);
+
+// A descriptor of ours through which `resource` (a RegularFile or Memfd) can be mapped with the
+// access the area needs; SharedMemory has none (made in the target). Cached in the context.
+Result<int> mapping_descriptor(model::ResourceIndex resource, bool writable_shared,
+                               RestoreContext& context);
+
+// Owners, signals, locks, epoll items, pidfds: appended to the script of a process.
+void settle(RestoreContext& context, SettleCalls& calls);
+
+}  // namespace stasis::resource

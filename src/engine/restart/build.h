@@ -1,0 +1,49 @@
+// Image -> running processes: the passes of a restart, from the first fork to letting go.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "model/image.h"
+#include "model/page_source.h"
+#include "resource/handler.h"
+
+namespace stasis::restart {
+
+// Where data lies raw in the image file, so that the target can pread it itself.
+struct RawAccess {
+  int fd = -1;  // -1: none
+  std::function<std::optional<u64>(model::SpaceIndex, u64 offset, u64 length)> position;
+};
+
+// How the ids of an image are had again (design: the ladder, in this order).
+enum class IdWay { kSetTid, kCounter, kNamespaces, kNew };
+
+struct BuildOptions {
+  bool restore_pids = true;
+  bool allow_namespaces = true;
+  bool restore_group = false, restore_session = false;
+  bool ignore_cpu_features = false;
+  bool parent_is_caller = false;  // CLONE_PARENT: the root becomes our parent's child
+  int signal = 0;                 // BLCR's signal after restart; 0: none
+  std::function<bool(u64 done, u64 total)> progress;
+};
+
+struct Built {
+  Pid root = 0;         // in our pid namespace; our child (or our parent's)
+  Pid root_inside = 0;  // in its own
+  IdWay way = IdWay::kSetTid;
+  std::vector<Pid> pids;
+};
+
+// What this machine lacks for the image: architecture, page size, CPU features, vdso, address
+// space, limits, credentials. Nothing exists yet.
+std::vector<Refusal> validate(const model::Image& image, const BuildOptions& options);
+
+// Makes everything and lets it run. On error everything made is killed and reaped.
+Result<Built> build(resource::RestoreContext& context, const RawAccess& raw,
+                    const BuildOptions& options);
+
+}  // namespace stasis::restart

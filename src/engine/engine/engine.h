@@ -16,7 +16,7 @@
 #include "resource/handler.h"
 #include "restart/build.h"
 
-namespace stasis {
+namespace stasis::engine {
 
 // BLCR's scopes with its values (cr_scope_t).
 enum class Scope : u32 { kProcess = 0, kGroup = 1, kSession = 2, kTree = 3 };
@@ -85,4 +85,4 @@ Result<RestartReport> restart(RestartRequest request);
 // A context file opened for looking at (cr_info).
 Result<format::OpenedImage> inspect(const std::string& path);
 
-}  // namespace stasis
+}  // namespace stasis::engine

@@ -1,0 +1,52 @@
+// The passes of build() on processes that exist already: each works on one process of the image, in
+// the order in which build.cc lists them. All are given the same BuildState.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "base/result.h"
+#include "restart/build.h"
+#include "restart/target.h"
+
+namespace stasis::restart {
+
+struct BuildState {
+  resource::RestoreContext& context;
+  const RawAccess& raw;
+  const BuildOptions& options;
+  std::vector<Target> targets;   // parallel to context.image.processes
+  std::map<Pid, Pid> ids;        // saved pid or tid -> the one it has now, in OUR pid namespace
+  std::map<Pid, Pid> ids_inside;  // saved pid or tid -> the one it sees itself
+  IdWay way = IdWay::kSetTid;
+
+  [[nodiscard]] const model::Process& process(size_t index) const {
+    return context.image.processes[index];
+  }
+};
+
+// Where the build's scratch area may lie: free in all layouts of the image and in ours (pure).
+Result<Scratch> choose_scratch(const model::Image& image, u64 length);
+
+// --- birth.cc, ids.cc, descriptors.cc: a process, empty but for scratch and vdso; its threads ---
+// Descriptors are placed at their numbers, everything inherited is closed.
+Result<void> place_descriptors(BuildState& state, size_t process);
+
+// --- memory.cc and its neighbours ---
+// Shared anonymous regions, areas with their final protection, vdso home, marks, flags, pages.
+// Also patches libc's cached tids when ids are new (IdWay::kNew).
+Result<void> rebuild_memory(BuildState& state, size_t process);
+
+// --- attributes.cc: what belongs to the process as a whole, but for descriptors and memory ---
+// cwd, umask, personality, limits, actions, timers, pending signals, dumpable, ...
+Result<void> rebuild_attributes(BuildState& state, size_t process);
+
+// --- threads.cc: what each thread sets for itself ---
+// robust list, alternate stack, name, rseq, scheduling, timer slack, pending signals, ...
+Result<void> rebuild_threads(BuildState& state, size_t process);
+
+// --- finish.cc: the last acts, after which the scratch area is gone and only detaching remains ---
+// SIGTRAP's action, primed restart blocks, munmap(scratch), xstate, registers, masks.
+Result<void> finish_process(BuildState& state, size_t process);
+
+}  // namespace stasis::restart

@@ -15,15 +15,30 @@ struct BuildState {
   resource::RestoreContext& context;
   const RawAccess& raw;
   const BuildOptions& options;
-  std::vector<Target> targets;   // parallel to context.image.processes
-  std::map<Pid, Pid> ids;        // saved pid or tid -> the one it has now, in OUR pid namespace
+  std::vector<Target> targets;    // parallel to context.image.processes
+  std::map<Pid, Pid> ids;         // saved pid or tid -> the one it has now, in OUR pid namespace
   std::map<Pid, Pid> ids_inside;  // saved pid or tid -> the one it sees itself
+  // Descriptors of ours that every target holds from its birth until place_descriptors() (which
+  // runs after rebuild_memory()): our number -> its number there. All of context.made (mapping
+  // descriptors included: build() has asked for every area's), the open files, and raw.fd.
+  std::map<int, int> inherited;
   IdWay way = IdWay::kSetTid;
 
   [[nodiscard]] const model::Process& process(size_t index) const {
     return context.image.processes[index];
   }
 };
+
+// The `writable_shared` with which resource::mapping_descriptor() is asked for an area (the same
+// answer everywhere, as build() asks before the first process exists and rebuild_memory() later).
+inline bool maps_writable_shared(const model::Vma& vma) {
+  constexpr u32 kWrite = 2;  // PROT_WRITE
+  if (!vma.shared) return false;
+  for (const std::string& flag : vma.flags) {
+    if (flag == "mw") return true;  // VmFlags: may become writable
+  }
+  return (vma.protection & kWrite) != 0;
+}
 
 // Where the build's scratch area may lie: free in all layouts of the image and in ours (pure).
 Result<Scratch> choose_scratch(const model::Image& image, u64 length);

@@ -3,10 +3,13 @@
 // build.cc fill it. If building fails the destructor kills it; nothing remains.
 #pragma once
 
+#include <initializer_list>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
+#include "trace/ptrace.h"
 #include "trace/remote_memory.h"
 #include "trace/script.h"
 
@@ -17,6 +20,11 @@ namespace stasis::restart {
 struct Scratch {
   RemoteAddr start;
   u64 length = 0;
+};
+
+struct ThreadScript {
+  Pid tid = 0;
+  trace::Script script;
 };
 
 class Target {
@@ -35,14 +43,41 @@ class Target {
   // thread, so that scripts of several threads may be started together: start all, then finish all.
   Result<trace::ScriptOutcome> run(const trace::Script& script);
   Result<trace::ScriptOutcome> run_in(Pid tid, const trace::Script& script);
+  // Scripts of several threads at once: starts them all, then waits for them all. Outcomes are in
+  // the order of `scripts`; the first error wins, but every thread is stopped again when it
+  // returns.
+  Result<std::vector<trace::ScriptOutcome>> run_together(std::span<const ThreadScript> scripts);
+  // As run(), but a failed operation is no error: tells how many operations ran.
+  Result<trace::ScriptRun> run_partly(const trace::Script& script);
+
+  // Threads that exist, the leader first. A new one (of a clone3 with CLONE_PTRACE) is made known
+  // here after its first stop has been consumed.
+  [[nodiscard]] const std::vector<Pid>& threads() const { return threads_; }
+  void add_thread(Pid tid) { threads_.push_back(tid); }
+  // Top of the stack, in the scratch area, of the thread that is number `index` of threads().
+  [[nodiscard]] RemoteAddr stack_of(size_t index) const;
+
   // One call by ptrace stops alone, at the syscall instruction `at` (the vdso's, when scratch and
   // stub must go): slower, but needs nothing in the target.
   Result<i64> bare_call(Pid tid, RemoteAddr at, i64 number, std::initializer_list<u64> args);
 
   void release() { released_ = true; }
 
+  // Scratch for `threads` threads: the stub, the leader's script, a slot per thread.
+  static u64 scratch_length(size_t threads);
+
  private:
+  struct Place {
+    RemoteAddr script;
+    RemoteAddr stack;  // top
+  };
+  [[nodiscard]] Result<Place> place_for(Pid tid, u64 length) const;
+  Result<void> start(Pid tid, const Place& place, const trace::Script& script);
+  Result<trace::ScriptRun> finish(Pid tid, const Place& place, const trace::Script& script);
+  Result<trace::ScriptRun> run_at(Pid tid, const Place& place, const trace::Script& script);
+
   Pid pid_ = 0;
+  std::vector<Pid> threads_;
   Scratch scratch_;
   trace::RemoteMemory memory_;
   bool released_ = false;

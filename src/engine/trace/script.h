@@ -31,6 +31,9 @@ class Script {
   size_t expect(std::string what, i64 expected, i64 number, std::vector<Argument> args);
   // ... whose result does not matter.
   size_t attempt(std::string what, i64 number, std::vector<Argument> args);
+  // Makes threads that exit at once until one had the id `last` (gone again then): the next id is
+  // the one after it. Fails after `limit` of them.
+  size_t burn(std::string what, Pid last, u64 limit);
   // Bytes for arguments to point to (8-aligned); may be written by the kernel.
   DataRef data(ByteView bytes);
   DataRef text(std::string_view string);  // with its NUL
@@ -68,5 +71,17 @@ struct ScriptOutcome {
   std::vector<i64> results;
   Bytes data;
 };
+
+// The same, whether or not all operations ran: `done` did; results[done] is the failed one's.
+struct ScriptRun {
+  size_t done = 0;
+  std::vector<i64> results;
+  Bytes data;
+};
+
+// Reads what the stub left of a serialised script.
+Result<ScriptRun> parse_run(const Script& script, ByteView bytes);
+// An Error naming the operation that failed, and the kernel's answer.
+Result<ScriptOutcome> outcome_of(const Script& script, ScriptRun run);
 
 }  // namespace stasis::trace

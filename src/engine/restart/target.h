@@ -15,11 +15,18 @@
 
 namespace stasis::restart {
 
-// Address ranges that the build uses for itself; free in the layouts of all processes of the image
-// and in ours. Chosen by choose_scratch() (pure).
+// The address range that the build uses for itself; free in the layouts of all processes of the
+// image and in ours. Chosen by choose_scratch() (pure). What lies where:
+//   stub | stack of the leader | a slot (script, stack) per thread | big scripts | room for the
+//   vdso
+// The kernel's own vdso areas ([vvar], [vvar_vclock], [vdso], in their order and without gaps) lie
+// at the start of that room until rebuild_memory() moves them home; it is not mapped otherwise.
 struct Scratch {
   RemoteAddr start;
   u64 length = 0;
+
+  static constexpr u64 kVdsoRoom = 64 << 10;
+  [[nodiscard]] RemoteAddr vdso_room() const { return start + (length - kVdsoRoom); }
 };
 
 struct ThreadScript {

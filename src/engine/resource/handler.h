@@ -52,6 +52,8 @@ class CaptureContext {
   virtual bool has_peer(u64 pipe_inode, bool want_reader) = 0;
   // The controlling terminal's device of the process (stat's tty_nr); 0 if none.
   virtual u64 controlling_terminal(Pid pid) = 0;
+  // All processes of the image, for handlers that must search them; empty: only the one at hand.
+  virtual std::vector<Pid> processes() { return {}; }
 };
 
 // ------------------------------------------------------------------ restart
@@ -66,6 +68,7 @@ struct RestoreOptions {
   std::vector<Relocation> relocations;
   FileSizePolicy file_size = FileSizePolicy::kTruncate;  // BLCR truncates writable files
   bool ignore_changed_files = false;                     // --allow-changed-files
+  bool drop_pipe_data = false;  // go on without what waited in a pipe from a program outside
 };
 
 // State of one restart. Everything made lives here until the targets have inherited it.
@@ -76,6 +79,8 @@ struct RestoreContext {
   // Descriptors made for a resource: e.g. both ends of a pipe ("r", "w"), a file made again and
   // unlinked. Keyed by resource and role.
   std::map<std::pair<model::ResourceIndex, std::string>, UniqueFd> made;
+  // What was done that the user should know though it is no failure, a sentence each.
+  std::vector<std::string> notes = {};
 
   [[nodiscard]] std::string relocate(const std::string& path) const;
 };
@@ -85,6 +90,8 @@ struct SettleCalls {
   Pid pid = 0;
   trace::Script* script = nullptr;
   const model::Process& process;
+  // Saved pid -> the one the process sees now; null: ids are as saved.
+  const std::map<Pid, Pid>* ids = nullptr;
 };
 
 struct Handler {
@@ -103,8 +110,10 @@ struct Handler {
   // set by the caller where lseek and F_SETFL do it.
   Result<UniqueFd> (*create)(model::OpenFileIndex index, RestoreContext& context);
   // Adds calls to a target's script, for descriptor `descriptor`; may be null. Called once per open
-  // file, for the first descriptor of the first process that holds it.
+  // file, for the first descriptor of the first process that holds it...
   void (*settle)(const model::Descriptor& descriptor, RestoreContext& context, SettleCalls& calls);
+  // ... or, if this is set, for the first descriptor in every process that holds it.
+  bool settle_in_each_process = false;
 };
 
 // All handlers, and the one for a kind or a descriptor. nullptr: nobody, i.e. refused by name.
@@ -116,5 +125,19 @@ Refusal refuse_unknown(const FdFacts& facts);
 
 // Reads the facts of a descriptor; `pidfd` < 0: visible facts only.
 Result<FdFacts> read_facts(Pid pid, int pidfd, int number);
+
+// All that speaks against saving the descriptor: nobody knows its kind, its handler's obstacle, or
+// its open file has something that cannot be had again (a lease). Disturbs nothing.
+std::vector<Refusal> obstacles(const FdFacts& facts, CaptureContext& context);
+// The open file itself: flags, offset, owner, signal, locks (processes are frozen).
+Result<model::OpenFile> capture_open_file(const FdFacts& facts, model::ResourceIndex resource);
+
+// ------------------------------------------------------------------ files, for who maps them
+
+model::FileIdentity identity_of(const struct stat& status);
+// The GNU build-id of an ELF file in hex; empty when it has none or is no ELF file.
+std::string read_build_id(int fd);
+// A mapped file that has a path ("" or another file there: ENOENT, ESTALE), with its build-id.
+Result<model::RegularFile> describe_mapped_file(const std::string& path, u64 inode);
 
 }  // namespace stasis::resource

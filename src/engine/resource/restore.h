@@ -21,7 +21,9 @@ Result<Restored> create_open_files(RestoreContext& context);
 Result<int> mapping_descriptor(model::ResourceIndex resource, bool writable_shared,
                                RestoreContext& context);
 
-// Owners, signals, locks, epoll items, pidfds: appended to the script of a process.
+// Owners, signals, locks, epoll items, timers, pidfds: appended to the script of a process. To be
+// called when all processes have their descriptors and their memory (seals forbid later mappings),
+// as late as possible (timers start here).
 void settle(RestoreContext& context, SettleCalls& calls);
 
 }  // namespace stasis::resource

@@ -1,0 +1,85 @@
+// Builder: the image while it is being captured, and what the handlers of resources may ask of it.
+// Its parts are filled by the passes of capture.cc; survey.cc uses the first of them only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "capture/capture.h"
+#include "capture/live_pages.h"
+#include "model/image.h"
+#include "proc/maps.h"
+#include "resource/handler.h"
+#include "trace/freeze.h"
+#include "trace/remote_call.h"
+
+namespace stasis::capture {
+
+// The descriptors of one process, with the open file that each refers to.
+struct ProcessDescriptors {
+  Pid pid = 0;
+  std::vector<resource::FdFacts> facts;          // ascending numbers
+  std::vector<model::OpenFileIndex> open_files;  // parallel to facts
+};
+
+class Builder : public resource::CaptureContext {
+ public:
+  explicit Builder(std::vector<Pid> pids, const CaptureOptions& options)
+      : options_(options), pids_(std::move(pids)) {}
+
+  model::Image image;
+  LivePages pages;
+
+  // Reads what is known of all descriptors; those that no handler takes, or that their handler
+  // cannot save, become refusals. Nothing is captured yet.
+  Result<void> load_descriptors(std::vector<Refusal>& refusals);
+  // Turns them into open files and resources of the image.
+  Result<void> capture_descriptors();
+  // The descriptor table of a process, as the model has it.
+  [[nodiscard]] std::vector<model::Descriptor> descriptors(Pid pid) const;
+
+  // The resource that an area, or the executable, of `process` maps.
+  Result<model::ResourceIndex> mapped_resource(trace::FrozenProcess& process,
+                                               const proc::Area& area);
+  Result<model::ResourceIndex> executable(trace::FrozenProcess& process);
+  // Finds which pages exist of the objects that only mappings reach and `process` maps; asks from
+  // inside, as a page may exist without being in this process's page table.
+  Result<void> note_mapped_pages(trace::FrozenProcess& process, trace::RemoteCalls& calls);
+  // Where the contents of those objects come from; after note_mapped_pages of every process.
+  Result<void> connect_mapped_contents();
+
+  model::SpaceIndex add_space(std::string label, u64 size);
+
+  // resource::CaptureContext
+  Result<model::SpaceIndex> add_content(UniqueFd file, u64 size, std::string label) override;
+  std::optional<model::OpenFileIndex> open_file(Pid pid, int number) override;
+  bool in_image(Pid pid) override;
+  bool has_peer(u64 pipe_inode, bool want_reader) override;
+  u64 controlling_terminal(Pid pid) override;
+
+ private:
+  // A content that only mappings reach, with the areas seen so far.
+  struct MappedContent {
+    model::SpaceIndex space = 0;
+    std::vector<std::pair<trace::FrozenProcess*, proc::Area>> areas;
+    std::vector<model::Run> runs;
+  };
+
+  Result<void> group_open_files();
+  Result<model::ResourceIndex> resource_for(const resource::FdFacts& facts);
+  Result<model::ResourceIndex> file_by_path(const std::string& path, const proc::Area& area,
+                                            const std::string& key);
+  model::ResourceIndex content_by_mapping(const proc::Area& area, const std::string& key);
+  model::ResourceIndex add_resource(model::Resource resource, const std::string& key);
+  void note_build_id(model::ResourceIndex index, int fd);
+
+  CaptureOptions options_;
+  std::vector<Pid> pids_;
+  std::vector<ProcessDescriptors> descriptors_;
+  std::map<std::string, model::ResourceIndex> resources_by_key_;
+  std::map<model::ResourceIndex, MappedContent> mapped_;
+};
+
+}  // namespace stasis::capture

@@ -1,0 +1,120 @@
+// capture(): the passes from frozen processes to an image.
+#include "capture/capture.h"
+
+#include <fmt/format.h>
+
+#include "base/sys.h"
+#include "capture/areas.h"
+#include "capture/builder.h"
+#include "capture/facts.h"
+#include "capture/inside.h"
+#include "capture/runs.h"
+
+namespace stasis::capture {
+namespace {
+
+Error refusal_error(const std::vector<Refusal>& refusals) {
+  std::string text = "state that cannot be saved appeared";
+  for (const Refusal& refusal : refusals) {
+    text += fmt::format("\n  {}: {}", refusal.subject, refusal.reason);
+  }
+  return fail(EOPNOTSUPP, std::move(text));
+}
+
+Result<std::vector<proc::Area>> read_areas(trace::FrozenProcess& process) {
+  auto areas = TRY(proc::read_smaps(process.any_live_tid()));
+  const auto refusals = area_refusals(process.pid, areas);
+  if (!refusals.empty()) return refusal_error(refusals);
+  return areas;
+}
+
+Result<void> capture_memory(Builder& builder, trace::FrozenProcess& process,
+                            const std::vector<proc::Area>& areas, const CaptureOptions& options,
+                            model::Process& into) {
+  into.executable = TRY(builder.executable(process));
+  into.memory.vmas = TRY(to_vmas(
+      areas, [&](const proc::Area& area) { return builder.mapped_resource(process, area); }));
+  into.memory.marks = TRY(memory_marks(process));
+  into.memory.auxv = TRY(proc::read_auxv(process.any_live_tid()));
+  into.memory.space = builder.add_space(fmt::format("memory of process {}", into.pid), 0);
+  builder.image.spaces[into.memory.space].runs =
+      TRY(memory_runs(process.any_live_tid(), areas, options));
+  builder.pages.add_memory(into.memory.space, process.memory);
+  return {};
+}
+
+// One living thread at a time is asked; the first also speaks for the process.
+Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process,
+                             model::Process& into) {
+  bool process_asked = false;
+  for (trace::FrozenThread& thread : process.threads) {
+    model::Thread captured = TRY(thread_facts(process, thread));
+    if (!thread.zombie) {
+      trace::RemoteCalls calls = TRY(trace::RemoteCalls::begin(process, thread));
+      TRY(ask_thread(process, calls, captured));
+      if (!process_asked) {
+        TRY(ask_process(process, calls, into));
+        TRY(builder.note_mapped_pages(process, calls));
+        process_asked = true;
+      }
+      TRY(calls.finish());
+    }
+    into.threads.push_back(std::move(captured));
+  }
+  return {};
+}
+
+// Ids that the kernel told us in our own pid namespace, as the processes know them.
+void translate_ids(model::Image& image, const std::map<Pid, Pid>& inside) {
+  const auto translate = [&](Pid& id) {
+    if (const auto known = inside.find(id); known != inside.end()) id = known->second;
+  };
+  for (model::Process& process : image.processes) {
+    translate(process.parent);
+    translate(process.group);
+    translate(process.session);
+    for (model::PosixTimer& timer : process.posix_timers) translate(timer.tid);
+  }
+  for (model::OpenFile& file : image.open_files) {
+    translate(file.owner);
+    for (model::FileLock& lock : file.locks) translate(lock.owner);
+  }
+  for (model::Resource& resource : image.resources) {
+    if (auto* pidfd = std::get_if<model::PidFd>(&resource)) translate(pidfd->pid);
+  }
+}
+
+}  // namespace
+
+Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
+  std::vector<Pid> pids;
+  for (const trace::FrozenProcess& process : freeze.processes()) pids.push_back(process.pid);
+  Builder builder(pids, options);
+
+  std::vector<Refusal> refusals;
+  TRY(builder.load_descriptors(refusals));
+  if (!refusals.empty()) return refusal_error(refusals);
+  TRY(builder.capture_descriptors());
+
+  std::map<Pid, Pid> inside;
+  for (trace::FrozenProcess& process : freeze.processes()) {
+    model::Process captured = TRY(process_facts(process));
+    const auto areas = TRY(read_areas(process));
+    if (builder.image.processes.empty()) {
+      builder.image.origin = TRY(origin_facts(process, areas));
+    }
+    TRY(capture_memory(builder, process, areas, options, captured));
+    TRY(capture_threads(builder, process, captured));
+    captured.descriptors = builder.descriptors(process.pid);
+    for (size_t i = 0; i < process.threads.size(); ++i) {
+      inside[process.threads[i].tid] = captured.threads[i].tid;
+    }
+    builder.image.processes.push_back(std::move(captured));
+  }
+  TRY(builder.connect_mapped_contents());
+  translate_ids(builder.image, inside);
+  return Captured{.image = std::move(builder.image),
+                  .pages = std::make_unique<LivePages>(std::move(builder.pages))};
+}
+
+}  // namespace stasis::capture

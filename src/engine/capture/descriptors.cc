@@ -1,0 +1,214 @@
+// Descriptors of all processes -> open files and resources. Two descriptors are one open file when
+// kcmp(2) says so; two open files are one resource when their handler gives both the same identity.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "capture/builder.h"
+#include "proc/fdinfo.h"
+#include "proc/status.h"
+
+namespace stasis::capture {
+namespace {
+
+// What the kernel shows of flags and offset belongs to the open file; O_CLOEXEC to the descriptor.
+model::OpenFile open_file_of(const resource::FdFacts& facts) {
+  model::OpenFile file;
+  file.flags = facts.info.flags & ~static_cast<u32>(O_CLOEXEC);
+  file.offset = facts.info.position;
+  for (const proc::LockEntry& lock : facts.info.locks) {
+    file.locks.push_back({.type = lock.type,
+                          .exclusive = lock.exclusive,
+                          .owner = lock.owner,
+                          .start = lock.start,
+                          .end = lock.end});
+  }
+  return file;
+}
+
+// Signal-driven I/O settings; a descriptor opened with O_PATH has none.
+void read_owner(const resource::FdFacts& facts, model::OpenFile& file) {
+  if (!facts.duplicate || (file.flags & O_PATH) != 0) return;
+  f_owner_ex owner = {};
+  if (::fcntl(facts.duplicate.get(), F_GETOWN_EX, &owner) == 0 && owner.pid != 0) {
+    file.owner_type = owner.type;
+    file.owner = owner.pid;
+  }
+  file.signal = std::max(0, ::fcntl(facts.duplicate.get(), F_GETSIG));
+}
+
+// One descriptor in the list that is sorted so that those of one open file are neighbours.
+struct Candidate {
+  const resource::FdFacts* facts;
+  model::OpenFileIndex* index;
+};
+
+// kcmp's order of open files: 0 equal, 1 less, 2 greater (kcmp(2)).
+Result<long> compare_files(const resource::FdFacts& a, const resource::FdFacts& b) {
+  return sys::raw("compare", a.describe() + " and " + b.describe(), SYS_kcmp, a.pid, b.pid,
+                  KCMP_FILE, a.number, b.number);
+}
+
+bool same_inode(const resource::FdFacts& a, const resource::FdFacts& b) {
+  return a.status.st_dev == b.status.st_dev && a.status.st_ino == b.status.st_ino;
+}
+
+Result<void> sort_by_open_file(std::vector<Candidate>& candidates) {
+  std::optional<Error> failed;
+  std::stable_sort(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
+    const auto inode_a = std::pair(a.facts->status.st_dev, a.facts->status.st_ino);
+    const auto inode_b = std::pair(b.facts->status.st_dev, b.facts->status.st_ino);
+    if (inode_a != inode_b) return inode_a < inode_b;
+    auto order = compare_files(*a.facts, *b.facts);
+    if (!order) failed = order.error();
+    return order.ok() && *order == 1;
+  });
+  if (failed) return *failed;
+  return {};
+}
+
+}  // namespace
+
+Result<void> Builder::load_descriptors(std::vector<Refusal>& refusals) {
+  for (const Pid pid : pids_) {
+    const UniqueFd pidfd = TRY(sys::pidfd_open(pid));
+    ProcessDescriptors table{.pid = pid, .facts = {}, .open_files = {}};
+    for (const int number : TRY(proc::read_descriptors(pid))) {
+      auto facts = resource::read_facts(pid, pidfd.get(), number);
+      if (!facts && (facts.error().code == EBADF || facts.error().code == ENOENT)) continue;
+      table.facts.push_back(TRY(std::move(facts)));
+    }
+    table.open_files.resize(table.facts.size());
+    descriptors_.push_back(std::move(table));
+  }
+  TRY(group_open_files());
+  for (const ProcessDescriptors& table : descriptors_) {
+    for (const resource::FdFacts& facts : table.facts) {
+      const resource::Handler* handler = resource::handler_for(facts);
+      if (handler == nullptr) {
+        refusals.push_back(resource::refuse_unknown(facts));
+      } else if (auto refusal = handler->obstacle(facts, *this)) {
+        refusals.push_back(std::move(*refusal));
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> Builder::group_open_files() {
+  std::vector<Candidate> candidates;
+  for (ProcessDescriptors& table : descriptors_) {
+    for (size_t i = 0; i < table.facts.size(); ++i) {
+      candidates.push_back({&table.facts[i], &table.open_files[i]});
+    }
+  }
+  std::vector<Candidate> sorted = candidates;
+  TRY(sort_by_open_file(sorted));
+  // Number the groups in the order in which the descriptors were first seen.
+  std::map<const resource::FdFacts*, const resource::FdFacts*> first_of;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    const resource::FdFacts* facts = sorted[i].facts;
+    const resource::FdFacts* previous = i == 0 ? nullptr : sorted[i - 1].facts;
+    const bool same = previous != nullptr && same_inode(*previous, *facts) &&
+                      TRY(compare_files(*previous, *facts)) == 0;
+    first_of[facts] = same ? first_of[previous] : facts;
+  }
+  std::map<const resource::FdFacts*, model::OpenFileIndex> index_of;
+  for (const Candidate& candidate : candidates) {
+    const resource::FdFacts* first = first_of[candidate.facts];
+    if (!index_of.contains(first)) {
+      index_of[first] = static_cast<model::OpenFileIndex>(image.open_files.size());
+      image.open_files.push_back(open_file_of(*candidate.facts));
+      read_owner(*candidate.facts, image.open_files.back());
+    }
+    *candidate.index = index_of[first];
+  }
+  return {};
+}
+
+Result<void> Builder::capture_descriptors() {
+  std::vector<bool> done(image.open_files.size(), false);
+  for (const ProcessDescriptors& table : descriptors_) {
+    for (size_t i = 0; i < table.facts.size(); ++i) {
+      const model::OpenFileIndex index = table.open_files[i];
+      if (done[index]) continue;
+      image.open_files[index].resource = TRY(resource_for(table.facts[i]));
+      done[index] = true;
+    }
+  }
+  return {};
+}
+
+Result<model::ResourceIndex> Builder::resource_for(const resource::FdFacts& facts) {
+  const resource::Handler* handler = resource::handler_for(facts);
+  if (handler == nullptr) {
+    const Refusal refusal = resource::refuse_unknown(facts);
+    return fail(EOPNOTSUPP, refusal.subject + ": " + refusal.reason, refusal.advice);
+  }
+  const std::string identity = handler->identity(facts);
+  const std::string key =
+      identity.empty() ? std::string() : fmt::format("{}:{}", handler->kind, identity);
+  if (const auto known = resources_by_key_.find(key);
+      !key.empty() && known != resources_by_key_.end()) {
+    return known->second;
+  }
+  return add_resource(TRY(handler->capture(facts, *this)), key);
+}
+
+model::ResourceIndex Builder::add_resource(model::Resource resource, const std::string& key) {
+  const auto index = static_cast<model::ResourceIndex>(image.resources.size());
+  image.resources.push_back(std::move(resource));
+  if (!key.empty()) resources_by_key_[key] = index;
+  return index;
+}
+
+std::vector<model::Descriptor> Builder::descriptors(Pid pid) const {
+  std::vector<model::Descriptor> result;
+  for (const ProcessDescriptors& table : descriptors_) {
+    if (table.pid != pid) continue;
+    for (size_t i = 0; i < table.facts.size(); ++i) {
+      result.push_back({.number = table.facts[i].number,
+                        .close_on_exec = (table.facts[i].info.flags & O_CLOEXEC) != 0,
+                        .open_file = table.open_files[i]});
+    }
+  }
+  return result;
+}
+
+std::optional<model::OpenFileIndex> Builder::open_file(Pid pid, int number) {
+  for (const ProcessDescriptors& table : descriptors_) {
+    if (table.pid != pid) continue;
+    for (size_t i = 0; i < table.facts.size(); ++i) {
+      if (table.facts[i].number == number) return table.open_files[i];
+    }
+  }
+  return std::nullopt;
+}
+
+bool Builder::in_image(Pid pid) {
+  return std::find(pids_.begin(), pids_.end(), pid) != pids_.end();
+}
+
+bool Builder::has_peer(u64 pipe_inode, bool want_reader) {
+  for (const ProcessDescriptors& table : descriptors_) {
+    for (const resource::FdFacts& facts : table.facts) {
+      if (!S_ISFIFO(facts.status.st_mode) || facts.status.st_ino != pipe_inode) continue;
+      const u32 mode = facts.info.flags & O_ACCMODE;
+      if (mode == O_RDWR || mode == static_cast<u32>(want_reader ? O_RDONLY : O_WRONLY))
+        return true;
+    }
+  }
+  return false;
+}
+
+u64 Builder::controlling_terminal(Pid pid) {
+  const auto stat = proc::read_stat(pid);
+  return stat.ok() ? static_cast<u64>(static_cast<u32>(stat->terminal)) : 0;
+}
+
+}  // namespace stasis::capture

@@ -1,0 +1,230 @@
+// Files that areas map -> resources. A file that a path still leads to is taken by its path; one
+// that is gone is carried: from a descriptor on it if there is one, else put together from the
+// areas that map it (the kernel lets nobody but root open /proc/PID/map_files).
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "capture/areas.h"
+#include "capture/builder.h"
+#include "capture/elf.h"
+#include "capture/inside.h"
+#include "capture/runs.h"
+
+namespace stasis::capture {
+namespace {
+
+// What areas of one object have in common in every process.
+std::string mapping_key(const proc::Area& area) {
+  return fmt::format("mapped:{:x}:{:x}:{}", area.device_major, area.device_minor, area.inode);
+}
+
+bool is_device_of(const proc::Area& area, dev_t device) {
+  return ::major(device) == area.device_major && ::minor(device) == area.device_minor;
+}
+
+// The device number that maps shows for a file, which on some filesystems (btrfs, overlayfs) is not
+// st_dev: asked by mapping the file ourselves and reading our own maps.
+Result<bool> maps_as(int fd, const proc::Area& area) {
+  void* probe = ::mmap(nullptr, kPageSize, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (probe == MAP_FAILED) return false;
+  const sys::Mapping owner(probe, kPageSize);
+  const RemoteAddr address{reinterpret_cast<u64>(probe)};
+  for (const proc::Area& own : TRY(proc::read_maps(::getpid()))) {
+    if (own.start <= address && address < own.end) {
+      return own.inode == area.inode && own.device_major == area.device_major &&
+             own.device_minor == area.device_minor;
+    }
+  }
+  return false;
+}
+
+// Opens the file at `path` if it is the one that the area maps.
+Result<UniqueFd> open_if_same(const std::string& path, const proc::Area& area) {
+  UniqueFd fd = TRY(sys::open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK));
+  const struct stat status = TRY(sys::fstat(fd.get()));
+  const bool same = (status.st_ino == area.inode && is_device_of(area, status.st_dev)) ||
+                    TRY(maps_as(fd.get(), area));
+  if (!same) return fail(ESTALE, path + " is another file than the one that is mapped");
+  return fd;
+}
+
+bool is_shared_memory(const proc::Area& area) {
+  return area.path == "/dev/zero" && area.deleted;
+}
+
+constexpr std::string_view kMemfdPrefix = "/memfd:";
+
+}  // namespace
+
+Result<model::ResourceIndex> Builder::mapped_resource(trace::FrozenProcess& process,
+                                                      const proc::Area& area) {
+  const std::string key = mapping_key(area);
+  model::ResourceIndex index = 0;
+  if (const auto known = resources_by_key_.find(key); known != resources_by_key_.end()) {
+    index = known->second;
+  } else {
+    index = TRY(file_by_path(area.path, area, key));
+  }
+  if (const auto content = mapped_.find(index); content != mapped_.end()) {
+    content->second.areas.emplace_back(&process, area);
+  }
+  return index;
+}
+
+Result<model::ResourceIndex> Builder::file_by_path(const std::string& path, const proc::Area& area,
+                                                   const std::string& key) {
+  // A descriptor on the same object: one resource for both.
+  for (const ProcessDescriptors& table : descriptors_) {
+    for (const resource::FdFacts& facts : table.facts) {
+      if (facts.status.st_ino != area.inode || !facts.duplicate || !S_ISREG(facts.status.st_mode) ||
+          (facts.info.flags & O_PATH) != 0) {
+        continue;
+      }
+      if (!is_device_of(area, facts.status.st_dev) && !TRY(maps_as(facts.duplicate.get(), area))) {
+        continue;
+      }
+      const model::ResourceIndex index = TRY(resource_for(facts));
+      resources_by_key_[key] = index;
+      note_build_id(index, facts.duplicate.get());
+      return index;
+    }
+  }
+  if (area.deleted || area.path.starts_with(kMemfdPrefix)) return content_by_mapping(area, key);
+
+  resource::FdFacts facts;
+  facts.pid = 0;
+  facts.number = -1;
+  facts.link = path;
+  auto file = open_if_same(path, area);
+  if (!file) {
+    // Not there, or replaced under its name without the kernel saying "(deleted)" (rename over a
+    // bind mount, another mount on top): what is mapped is carried in the image instead.
+    if (file.error().code == ESTALE || file.error().code == ENOENT) {
+      return content_by_mapping(area, key);
+    }
+    return std::move(file).context(fmt::format("mapped file {}", path)).take_error();
+  }
+  facts.duplicate = std::move(*file);
+  facts.status = TRY(sys::fstat(facts.duplicate.get()));
+  facts.info.flags = O_RDONLY;
+  const model::ResourceIndex index = TRY(resource_for(facts));
+  resources_by_key_[key] = index;
+  note_build_id(index, facts.duplicate.get());
+  return index;
+}
+
+// Memory-backed objects and deleted files that no descriptor leads to. Their size is what the areas
+// reach; the rest is out of the program's reach as well.
+model::ResourceIndex Builder::content_by_mapping(const proc::Area& area, const std::string& key) {
+  const model::SpaceIndex space = add_space(area.path, 0);
+  model::Resource resource;
+  if (is_shared_memory(area)) {
+    resource = model::SharedMemory{.inode = area.inode, .size = 0, .content = space};
+  } else if (area.path.starts_with(kMemfdPrefix)) {
+    resource = model::Memfd{.name = area.path.substr(kMemfdPrefix.size()),
+                            .inode = area.inode,
+                            .size = 0,
+                            .seals = 0,
+                            .mode = S_IFREG | 0777,
+                            .huge_page_log2 = 0,
+                            .content = space};
+  } else {
+    model::RegularFile file;
+    file.path = area.path;
+    file.identity.device = ::makedev(area.device_major, area.device_minor);
+    file.identity.inode = area.inode;
+    file.identity.mode = S_IFREG | 0700;
+    file.deleted = true;
+    file.content = space;
+    resource = std::move(file);
+  }
+  const model::ResourceIndex index = add_resource(std::move(resource), key);
+  mapped_[index] = MappedContent{.space = space, .areas = {}};
+  return index;
+}
+
+Result<model::ResourceIndex> Builder::executable(trace::FrozenProcess& process) {
+  const std::string link = fmt::format("/proc/{}/exe", process.any_live_tid());
+  const UniqueFd fd = TRY(sys::open(link, O_RDONLY));
+  const struct stat status = TRY(sys::fstat(fd.get()));
+  resource::FdFacts facts;
+  facts.pid = process.pid;
+  facts.number = -1;
+  facts.link = TRY(sys::read_link(link));
+  facts.status = status;
+  facts.info.flags = O_RDONLY;
+  facts.duplicate = TRY(sys::duplicate(fd.get()));
+  const model::ResourceIndex index = TRY(resource_for(facts));
+  note_build_id(index, fd.get());
+  proc::Area area;  // so that its mappings find it
+  area.device_major = ::major(status.st_dev);
+  area.device_minor = ::minor(status.st_dev);
+  area.inode = status.st_ino;
+  resources_by_key_.try_emplace(mapping_key(area), index);
+  return index;
+}
+
+void Builder::note_build_id(model::ResourceIndex index, int fd) {
+  auto* file = std::get_if<model::RegularFile>(&image.resources[index]);
+  if (file != nullptr && file->identity.build_id.empty()) file->identity.build_id = build_id(fd);
+}
+
+Result<void> Builder::note_mapped_pages(trace::FrozenProcess& process, trace::RemoteCalls& calls) {
+  for (auto& [index, content] : mapped_) {
+    const bool on_disk = std::holds_alternative<model::RegularFile>(image.resources[index]);
+    for (const auto& [owner, area] : content.areas) {
+      if (owner != &process) continue;
+      if (on_disk || area.swap_kb > 0) {
+        content.runs.push_back({.offset = area.offset, .length = area.length()});
+        continue;
+      }
+      const auto resident = TRY(resident_runs(process, calls, area));
+      content.runs.insert(content.runs.end(), resident.begin(), resident.end());
+    }
+  }
+  return {};
+}
+
+Result<void> Builder::connect_mapped_contents() {
+  for (auto& [index, content] : mapped_) {
+    std::vector<MappedPiece> pieces;
+    u64 size = 0;
+    for (const auto& [process, area] : content.areas) {
+      pieces.push_back({.offset = area.offset,
+                        .length = area.length(),
+                        .memory = &process->memory,
+                        .address = area.start});
+      size = std::max(size, area.offset + area.length());
+    }
+    image.spaces[content.space].size = size;
+    image.spaces[content.space].runs = merge_runs(std::move(content.runs));
+    pages.add_mapped(content.space, std::move(pieces));
+    std::visit(
+        [size](auto& resource) {
+          if constexpr (requires { resource.size; }) resource.size = size;
+          if constexpr (requires { resource.identity.size; }) resource.identity.size = size;
+        },
+        image.resources[index]);
+  }
+  return {};
+}
+
+model::SpaceIndex Builder::add_space(std::string label, u64 size) {
+  image.spaces.push_back({.label = std::move(label), .size = size, .runs = {}});
+  return static_cast<model::SpaceIndex>(image.spaces.size() - 1);
+}
+
+Result<model::SpaceIndex> Builder::add_content(UniqueFd file, u64 size, std::string label) {
+  const model::SpaceIndex space = add_space(std::move(label), size);
+  image.spaces[space].runs = TRY(file_runs(file.get(), size));
+  pages.add_file(space, std::move(file));
+  return space;
+}
+
+}  // namespace stasis::capture

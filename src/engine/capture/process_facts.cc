@@ -1,0 +1,129 @@
+// model::Process from outside: /proc/PID/status, stat and links, prlimit(2), PTRACE_PEEKSIGINFO.
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "arch/cpu_features.h"
+#include "base/sys.h"
+#include "capture/facts.h"
+#include "proc/status.h"
+#include "trace/ptrace.h"
+
+namespace stasis::capture {
+namespace {
+
+Result<std::vector<model::ResourceLimit>> read_limits(Pid pid) {
+  std::vector<model::ResourceLimit> limits;
+  for (int which = 0; which < static_cast<int>(RLIM_NLIMITS); ++which) {
+    rlimit64 limit = {};
+    const int result = ::prlimit64(pid, static_cast<__rlimit_resource>(which), nullptr, &limit);
+    TRY(sys::check(result, "read", fmt::format("the resource limits of process {}", pid)));
+    limits.push_back({.which = which, .soft = limit.rlim_cur, .hard = limit.rlim_max});
+  }
+  return limits;
+}
+
+model::Credentials credentials_of(const proc::Status& status) {
+  return {.uids = status.uids,
+          .gids = status.gids,
+          .groups = status.groups,
+          .effective = status.cap_effective,
+          .permitted = status.cap_permitted,
+          .inheritable = status.cap_inheritable,
+          .bounding = status.cap_bounding,
+          .ambient = status.cap_ambient,
+          .securebits = 0};
+}
+
+Result<std::vector<Bytes>> read_pending(Pid tid, bool process_wide) {
+  std::vector<Bytes> pending;
+  for (const siginfo_t& info : TRY(trace::peek_signals(tid, process_wide))) {
+    const ByteView bytes = std::as_bytes(std::span(&info, 1));
+    pending.emplace_back(bytes.begin(), bytes.end());
+  }
+  return pending;
+}
+
+i64 clock_ns(clockid_t clock) {
+  timespec now = {};
+  (void)::clock_gettime(clock, &now);  // the three clocks asked for always exist
+  return static_cast<i64>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+std::string first_line(const Result<std::string>& text) {
+  return text.ok() ? text->substr(0, text->find('\n')) : std::string();
+}
+
+// A process in a pid namespace below ours knows itself by another number than we do.
+Pid inside_id(const proc::Status& status) {
+  return status.namespace_pids.empty() ? status.pid : status.namespace_pids.back();
+}
+
+}  // namespace
+
+Result<model::Process> process_facts(trace::FrozenProcess& process) {
+  const Pid live = process.any_live_tid();
+  const proc::Status status = TRY(proc::read_status(process.pid));
+  const proc::Stat stat = TRY(proc::read_stat(process.pid));
+  model::Process result;
+  result.pid = inside_id(status);
+  result.parent = status.parent;
+  result.group = stat.group;
+  result.session = stat.session;
+  result.credentials = credentials_of(status);
+  result.working_directory = TRY(sys::read_link(fmt::format("/proc/{}/cwd", live)));
+  result.root_directory = TRY(sys::read_link(fmt::format("/proc/{}/root", live)));
+  result.umask = TRY(proc::read_status(process.pid, live)).umask;
+  result.personality = TRY(proc::read_personality(live));
+  result.oom_score_adj = TRY(proc::read_oom_score_adj(process.pid));
+  result.stopped = process.stopped;
+  result.limits = TRY(read_limits(process.pid));
+  result.pending = TRY(read_pending(live, true));
+  return result;
+}
+
+Result<model::MemoryMarks> memory_marks(const trace::FrozenProcess& process) {
+  const proc::Stat stat = TRY(proc::read_stat(process.pid, process.any_live_tid()));
+  model::MemoryMarks marks;
+  marks.start_code = stat.start_code;
+  marks.end_code = stat.end_code;
+  marks.start_data = stat.start_data;
+  marks.end_data = stat.end_data;
+  marks.start_brk = stat.start_brk;
+  marks.start_stack = stat.start_stack;
+  marks.arg_start = stat.arg_start;
+  marks.arg_end = stat.arg_end;
+  marks.env_start = stat.env_start;
+  marks.env_end = stat.env_end;
+  return marks;
+}
+
+Result<model::Origin> origin_facts(const trace::FrozenProcess& process,
+                                   const std::vector<proc::Area>& areas) {
+  utsname names = {};
+  TRY(sys::check(::uname(&names), "ask", "the system's name"));
+  model::Origin origin;
+  origin.stasis_version = STASIS_VERSION;
+  origin.created_ns = clock_ns(CLOCK_REALTIME);
+  origin.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+  origin.boottime_ns = clock_ns(CLOCK_BOOTTIME);
+  origin.boot_id = first_line(sys::read_file("/proc/sys/kernel/random/boot_id"));
+  origin.hostname = names.nodename;
+  origin.kernel_release = names.release;
+  origin.architecture = names.machine;
+  origin.page_size = kPageSize;
+  origin.cpu_features = arch::cpu_features();
+  origin.xcr0 = arch::xcr0();
+  for (const proc::Area& area : areas) {
+    if (area.path != "[vdso]") continue;
+    origin.vdso.resize(area.length());
+    TRY(process.memory.read(area.start, origin.vdso));
+  }
+  return origin;
+}
+
+}  // namespace stasis::capture

@@ -1,0 +1,147 @@
+// The survey: everything that speaks against saving some processes, all at once, from what can be
+// seen without stopping or changing anything.
+#include <fmt/format.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <sstream>
+
+#include "base/sys.h"
+#include "capture/areas.h"
+#include "capture/builder.h"
+#include "proc/status.h"
+#include "trace/freeze.h"
+
+namespace stasis::capture {
+namespace {
+
+using Refusals = std::vector<Refusal>;
+
+void refuse(Refusals& refusals, Pid pid, std::string reason, std::string advice = {}) {
+  refusals.push_back({.subject = "process " + proc::describe(pid),
+                      .reason = std::move(reason),
+                      .advice = std::move(advice)});
+}
+
+// Threads that have unshared what threads normally share cannot be described by our model.
+void survey_threads(Pid pid, Refusals& refusals) {
+  const auto tids = proc::read_threads(pid);
+  if (!tids) return;  // gone meanwhile: the freeze will say so
+  for (const Pid tid : *tids) {
+    if (tid == pid) continue;
+    for (const auto& [type, what] : {std::pair{KCMP_FILES, "descriptor table"},
+                                     std::pair{KCMP_FS, "working directory and umask"}}) {
+      const auto same = sys::raw("compare", "threads", SYS_kcmp, pid, tid, type, 0, 0);
+      if (same.ok() && *same != 0) {
+        refuse(refusals, pid, fmt::format("thread {} has its own {} (unshare(2))", tid, what));
+      }
+    }
+  }
+}
+
+// mountinfo without what differs for no reason of the program's: ids, peer groups, and /proc, which
+// a restart in a private pid namespace mounts anew.
+std::string comparable_mounts(const std::string& mountinfo) {
+  std::istringstream lines(mountinfo);
+  std::string result;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t dash = line.find(" - ");
+    if (dash == std::string::npos || line.compare(dash, 8, " - proc ") == 0) continue;
+    std::istringstream words(line);
+    std::string id, parent, device, root, point;
+    words >> id >> parent >> device >> root >> point;
+    result += device + ' ' + root + ' ' + point + line.substr(dash) + '\n';
+  }
+  return result;
+}
+
+bool same_mounts(Pid pid) {
+  const auto theirs = sys::read_file(fmt::format("/proc/{}/mountinfo", pid));
+  const auto ours = sys::read_file("/proc/self/mountinfo");
+  return theirs.ok() && ours.ok() && comparable_mounts(*theirs) == comparable_mounts(*ours);
+}
+
+// The namespaces that a restart would not give back. User, pid and mount namespaces are those of a
+// restart of ours when the mounts are the same but for /proc.
+void survey_namespaces(Pid pid, Refusals& refusals) {
+  for (const std::string kind : {"net", "ipc", "uts", "cgroup", "time"}) {
+    const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/{}", pid, kind));
+    const auto ours = sys::read_link("/proc/self/ns/" + kind);
+    if (theirs.ok() && ours.ok() && *theirs != *ours) {
+      refuse(refusals, pid,
+             fmt::format("it lives in another {} namespace than cr_checkpoint", kind),
+             "run cr_checkpoint inside the same container");
+    }
+  }
+  const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/mnt", pid));
+  const auto ours = sys::read_link("/proc/self/ns/mnt");
+  if (theirs.ok() && ours.ok() && *theirs != *ours && !same_mounts(pid)) {
+    refuse(refusals, pid, "it sees other mounts than cr_checkpoint (mount namespace)",
+           "run cr_checkpoint inside the same container");
+  }
+}
+
+void survey_directories(Pid pid, Refusals& refusals) {
+  const auto root = sys::read_link(fmt::format("/proc/{}/root", pid));
+  if (root.ok() && *root != "/") {
+    refuse(refusals, pid, fmt::format("its root directory is {} (chroot)", *root));
+  }
+  const auto directory = sys::read_link(fmt::format("/proc/{}/cwd", pid));
+  if (directory.ok() && directory->ends_with(" (deleted)")) {
+    refuse(refusals, pid,
+           fmt::format("its working directory {} has been removed",
+                       directory->substr(0, directory->size() - 10)));
+  }
+}
+
+void survey_status(Pid pid, Refusals& refusals) {
+  const auto status = proc::read_status(pid);
+  if (!status) return;
+  if (status->state == 'Z') refuse(refusals, pid, "it is a zombie: it has exited already");
+  if (status->seccomp == 1) refuse(refusals, pid, "it runs in strict seccomp mode");
+  if (status->seccomp == 2) {
+    refuse(refusals, pid,
+           "it has a seccomp filter, which an ordinary user can neither read nor set again");
+  }
+  if (status->thread_features.find("shstk") != std::string::npos) {
+    refuse(refusals, pid, "it uses a shadow stack (CET), which cannot be moved to another process",
+           "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+  }
+}
+
+void survey_memory(Pid pid, Refusals& refusals) {
+  const auto areas = proc::read_smaps(pid);
+  if (!areas) return;
+  const auto found = area_refusals(pid, *areas);
+  refusals.insert(refusals.end(), found.begin(), found.end());
+}
+
+}  // namespace
+
+std::vector<Refusal> survey(std::span<const Pid> pids, const CaptureOptions& options) {
+  Refusals refusals;
+  bool traceable = true;
+  for (const Pid pid : pids) {
+    if (const auto obstacle = trace::tracing_obstacle(pid)) {
+      refuse(refusals, pid, obstacle->message(), obstacle->hint);
+      traceable = false;
+    }
+    survey_status(pid, refusals);
+    survey_namespaces(pid, refusals);
+    if (!traceable) continue;
+    survey_threads(pid, refusals);
+    survey_directories(pid, refusals);
+    survey_memory(pid, refusals);
+  }
+  if (!traceable) return refusals;
+  Builder builder({pids.begin(), pids.end()}, options);
+  if (auto loaded = builder.load_descriptors(refusals); !loaded) {
+    if (loaded.error().code != ESRCH) {
+      refuse(refusals, pids.front(), loaded.error().message(), loaded.error().hint);
+    }
+  }
+  return refusals;
+}
+
+}  // namespace stasis::capture

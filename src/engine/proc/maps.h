@@ -40,7 +40,8 @@ Result<std::vector<Area>> read_smaps(Pid pid);
 struct PageRange {
   RemoteAddr start;
   u64 length = 0;
-  bool zero = false;  // known to be the zero page: need not be read
+  bool zero = false;   // known to be the zero page: need not be read
+  bool guard = false;  // MADV_GUARD_INSTALL (Linux 6.13; seen from 6.15 on): cannot be read
   bool operator==(const PageRange&) const = default;
 };
 class Pagemap {
@@ -49,14 +50,22 @@ class Pagemap {
   // Pages of a private area that differ from what a fresh mapping would show: anonymous pages and
   // private copies of file pages, present or swapped.
   Result<std::vector<PageRange>> private_pages(const Area& area);
-  // Pages of a shared mapping that are present or swapped in this process.
+  // Pages of a shared mapping that are present or swapped in this process. Memory that this process
+  // has not touched (or that was reclaimed) does not show, though the object may hold data there.
   Result<std::vector<PageRange>> present_pages(const Area& area);
   // Uses the reading of pagemap even where PAGEMAP_SCAN works (tests compare both).
   void forbid_scan() { scan_ = false; }
 
  private:
+  enum class Wanted { kPrivate, kPresent };
+
+  Result<std::vector<PageRange>> pages(const Area& area, Wanted wanted);
+  Result<std::vector<PageRange>> scan(const Area& area, Wanted wanted);
+  Result<std::vector<PageRange>> read_entries(const Area& area, Wanted wanted) const;
+
   UniqueFd fd_;
-  bool scan_ = true;
+  bool scan_ = true;        // PAGEMAP_SCAN works, as far as we know
+  bool guard_seen_ = true;  // and it knows the guard category
 };
 
 // /proc/PID/auxv as bytes.

@@ -26,7 +26,7 @@ struct Status {
   u64 pending = 0, shared_pending = 0, blocked = 0, ignored = 0, caught = 0;  // signal masks
   u64 cap_inheritable = 0, cap_permitted = 0, cap_effective = 0, cap_bounding = 0, cap_ambient = 0;
   bool no_new_privs = false;
-  u32 seccomp = 0;             // 0 none, 1 strict, 2 filter
+  u32 seccomp = 0;              // 0 none, 1 strict, 2 filter
   std::string thread_features;  // x86_Thread_features: "shstk wrss"; empty where absent
   u64 locked_kb = 0;
   bool thp_enabled = true;  // THP_enabled; prctl(PR_SET_THP_DISABLE) makes it 0

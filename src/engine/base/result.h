@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -88,9 +89,14 @@ struct Refusal {
   std::string subject;  // "descriptor 5 of process 4711 (socket:[8123])"
   std::string reason;   // "sockets cannot be saved yet"
   std::string advice;   // the option or act that would let the user go on; may be empty
+  int code = 0;         // the errno that says it best; 0: EOPNOTSUPP
 
   bool operator==(const Refusal&) const = default;
 };
+
+// All refusals as one Error: `headline`, then a line for each, with its advice. The code is that of
+// the first.
+[[nodiscard]] Error refused(std::string_view headline, const std::vector<Refusal>& refusals);
 
 }  // namespace stasis
 

@@ -13,18 +13,12 @@
 namespace stasis::capture {
 namespace {
 
-Error refusal_error(const std::vector<Refusal>& refusals) {
-  std::string text = "state that cannot be saved appeared";
-  for (const Refusal& refusal : refusals) {
-    text += fmt::format("\n  {}: {}", refusal.subject, refusal.reason);
-  }
-  return fail(EOPNOTSUPP, std::move(text));
-}
+constexpr std::string_view kAppeared = "state that cannot be saved appeared meanwhile";
 
 Result<std::vector<proc::Area>> read_areas(trace::FrozenProcess& process) {
   auto areas = TRY(proc::read_smaps(process.any_live_tid()));
   const auto refusals = area_refusals(process.pid, areas);
-  if (!refusals.empty()) return refusal_error(refusals);
+  if (!refusals.empty()) return refused(kAppeared, refusals);
   return areas;
 }
 
@@ -93,7 +87,7 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
 
   std::vector<Refusal> refusals;
   TRY(builder.load_descriptors(refusals));
-  if (!refusals.empty()) return refusal_error(refusals);
+  if (!refusals.empty()) return refused(kAppeared, refusals);
   TRY(builder.capture_descriptors());
 
   std::map<Pid, Pid> inside;

@@ -26,13 +26,13 @@ using Progress = std::function<bool(u64 done_bytes, u64 total_bytes)>;
 struct CheckpointRequest {
   Pid target = 0;
   Scope scope = Scope::kTree;
-  std::string file;       // destination, unless fd is given
+  std::string file;  // destination, unless fd is given
   UniqueFd fd;
   format::DestinationOptions destination;
   format::WriteOptions write;
   bool save_executable = false, save_private = false, save_shared = false;
-  int signal = 0;         // sent to every saved process afterwards; negative: before it runs on
-  i64 time_limit_ms = -1; // for the whole checkpoint; the target goes on, ETIMEDOUT
+  int signal = 0;          // sent to every saved process afterwards; negative: before it runs on
+  i64 time_limit_ms = -1;  // for the whole checkpoint; the target goes on, ETIMEDOUT
 };
 
 struct CheckpointReport {
@@ -55,14 +55,14 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request);
 enum class PidPolicy { kRestore, kNew };
 
 struct RestartRequest {
-  UniqueFd source;            // the context file, or a pipe
-  std::string name;           // for messages
+  UniqueFd source;   // the context file, or a pipe
+  std::string name;  // for messages
   resource::RestoreOptions files;
   PidPolicy pids = PidPolicy::kRestore;
   bool allow_namespaces = true;  // rung 3 of the ladder
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
-  int signal = 0;             // sent once rebuilt, before BLCR's default (as before the checkpoint)
+  int signal = 0;  // sent once rebuilt, before BLCR's default (as before the checkpoint)
   Progress progress;
 };
 
@@ -70,8 +70,8 @@ struct RestartRequest {
 std::string_view describe(restart::IdWay way);
 
 struct RestartReport {
-  Pid root = 0;            // child of the caller, waitable; in the caller's pid namespace
-  Pid root_inside = 0;     // as it sees itself (differs with kNamespaces only)
+  Pid root = 0;         // child of the caller, waitable; in the caller's pid namespace
+  Pid root_inside = 0;  // as it sees itself (differs with kNamespaces only)
   std::vector<Pid> pids;
   size_t threads = 0;
   u64 memory_bytes = 0;

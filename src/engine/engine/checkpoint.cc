@@ -1,0 +1,142 @@
+// checkpoint() and check(): the passes from a request to a complete context file.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <chrono>
+
+#include "base/sys.h"
+#include "capture/capture.h"
+#include "engine/engine.h"
+#include "engine/scope.h"
+#include "proc/status.h"
+#include "trace/freeze.h"
+
+namespace stasis::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+i64 us_since(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count();
+}
+
+// What is left of a request's time; -1 without a limit, 0 when it has passed.
+class Deadline {
+ public:
+  explicit Deadline(i64 limit_ms) : limit_ms_(limit_ms) {}
+  [[nodiscard]] i64 left_ms() const {
+    if (limit_ms_ < 0) return -1;
+    return std::max<i64>(0, limit_ms_ - us_since(start_) / 1000);
+  }
+  [[nodiscard]] bool passed() const { return left_ms() == 0; }
+  [[nodiscard]] Error error() const {
+    return fail(ETIMEDOUT, fmt::format("the time limit of {} s has passed", limit_ms_ / 1000),
+                "the program goes on as before; give it more time (--time)");
+  }
+
+ private:
+  i64 limit_ms_;
+  Clock::time_point start_ = Clock::now();
+};
+
+capture::CaptureOptions capture_options(const CheckpointRequest& request) {
+  return {.save_executable = request.save_executable,
+          .save_private = request.save_private,
+          .save_shared = request.save_shared};
+}
+
+// Several processes are one cut only together; a later version saves them.
+void refuse_companions(const std::vector<Pid>& members, std::vector<Refusal>& refusals) {
+  for (size_t i = 1; i < members.size(); ++i) {
+    refusals.push_back(
+        {.subject = "process " + proc::describe(members[i]),
+         .reason = "it belongs to the same scope, and trees of processes cannot be saved yet",
+         .advice = "--process saves the one process alone, without its children"});
+  }
+}
+
+std::vector<Refusal> obstacles(const std::vector<Pid>& members,
+                               const capture::CaptureOptions& options) {
+  std::vector<Refusal> refusals;
+  refuse_companions(members, refusals);
+  const auto found = capture::survey(members, options);
+  refusals.insert(refusals.end(), found.begin(), found.end());
+  return refusals;
+}
+
+Result<format::Destination> open_destination(CheckpointRequest& request) {
+  if (request.fd) return format::Destination::adopt(std::move(request.fd));
+  return format::Destination::create(request.file, request.destination);
+}
+
+// The signal reaches the frozen processes as the first thing they see when they run on, so that
+// nothing happens between the image and it.
+Result<void> send_signal(trace::Freeze& freeze, int signal) {
+  if (signal == 0) return {};
+  for (const trace::FrozenProcess& process : freeze.processes()) {
+    TRY(sys::check(::kill(process.pid, std::abs(signal)), "send the signal to",
+                   "process " + std::to_string(process.pid)));
+  }
+  return {};
+}
+
+void add_counts(CheckpointReport& report, const model::Image& image) {
+  for (const model::Process& process : image.processes) report.threads += process.threads.size();
+  report.memory_bytes = report.written.page_bytes;
+}
+
+// Stops writing when the time is up, whatever the caller's own progress says.
+format::WriteOptions with_deadline(const format::WriteOptions& options, const Deadline& deadline) {
+  format::WriteOptions limited = options;
+  limited.progress = [&options, &deadline](u64 done, u64 total) {
+    return !deadline.passed() && (!options.progress || options.progress(done, total));
+  };
+  return limited;
+}
+
+}  // namespace
+
+Result<std::vector<Refusal>> check(Pid target, Scope scope) {
+  return obstacles(TRY(scope_members(target, scope)), {});
+}
+
+Result<CheckpointReport> checkpoint(CheckpointRequest request) {
+  const Clock::time_point start = Clock::now();
+  const Deadline deadline(request.time_limit_ms);
+  const capture::CaptureOptions options = capture_options(request);
+
+  const std::vector<Pid> members = TRY(scope_members(request.target, request.scope));
+  if (auto obstacle = trace::tracing_obstacle(members.front())) return std::move(*obstacle);
+  const std::vector<Refusal> refusals = obstacles(members, options);
+  if (!refusals.empty()) {
+    return refused(fmt::format("process {} cannot be saved", proc::describe(members.front())),
+                   refusals);
+  }
+  format::Destination destination = TRY(open_destination(request));
+
+  CheckpointReport report{.pids = members, .file = destination.path()};
+  trace::Freeze freeze = TRY(trace::Freeze::take(members, deadline.left_ms()));
+  capture::Captured captured = TRY(capture::capture(freeze, options));
+  captured.image.origin.scope = static_cast<u32>(request.scope);
+  auto written = format::write_image(destination.fd(), captured.image, *captured.pages,
+                                     with_deadline(request.write, deadline));
+  if (!written) {
+    if (deadline.passed()) return deadline.error();
+    return std::move(written).take_error();
+  }
+  report.written = *written;
+  add_counts(report, captured.image);
+
+  // A program that is to be killed afterwards is let go only when the image is safe.
+  if (request.signal != 0) {
+    TRY(destination.commit());
+    TRY(send_signal(freeze, request.signal));
+  }
+  report.pause_us = freeze.pause_us();
+  TRY(freeze.thaw());
+  if (request.signal == 0) TRY(destination.commit());
+  report.total_us = us_since(start);
+  return report;
+}
+
+}  // namespace stasis::engine

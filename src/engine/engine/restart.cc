@@ -1,0 +1,97 @@
+// restart() and inspect(): the passes from a context file to running processes.
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/sys.h"
+#include "engine/engine.h"
+#include "resource/restore.h"
+#include "restart/build.h"
+
+namespace stasis::engine {
+namespace {
+
+restart::BuildOptions build_options(const RestartRequest& request) {
+  return {.restore_pids = request.pids == PidPolicy::kRestore,
+          .allow_namespaces = request.allow_namespaces,
+          .restore_group = request.restore_group,
+          .restore_session = request.restore_session,
+          .ignore_cpu_features = request.ignore_cpu_features,
+          .parent_is_caller = false,
+          .signal = request.signal,
+          .progress = request.progress};
+}
+
+u64 stored_bytes(const model::Image& image) {
+  u64 bytes = 0;
+  for (const model::Space& space : image.spaces) {
+    for (const model::Run& run : space.runs) {
+      if (run.kind == model::RunKind::kData) bytes += run.length;
+    }
+  }
+  return bytes;
+}
+
+// Everything that stands in the way on this machine, before anything is created.
+std::vector<Refusal> obstacles(const resource::RestoreContext& context,
+                               const restart::BuildOptions& options) {
+  std::vector<Refusal> refusals = restart::validate(context.image, options);
+  const std::vector<Refusal> files = resource::restore_obstacles(context);
+  refusals.insert(refusals.end(), files.begin(), files.end());
+  return refusals;
+}
+
+}  // namespace
+
+std::string_view describe(restart::IdWay way) {
+  switch (way) {
+    case restart::IdWay::kSetTid:
+      return "ids restored by clone3(set_tid)";
+    case restart::IdWay::kCounter:
+      return "ids restored by walking the pid counter";
+    case restart::IdWay::kNamespaces:
+      return "ids restored in private user and pid namespaces";
+    case restart::IdWay::kNew:
+      return "new ids";
+  }
+  return "ids unknown";
+}
+
+Result<RestartReport> restart(RestartRequest request) {
+  const auto start = std::chrono::steady_clock::now();
+  format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
+  const restart::BuildOptions options = build_options(request);
+  resource::RestoreContext context{.image = opened.image,
+                                   .pages = *opened.pages,
+                                   .options = std::move(request.files),
+                                   .made = {}};
+  const std::vector<Refusal> refusals = obstacles(context, options);
+  if (!refusals.empty()) {
+    return refused(fmt::format("{} cannot be restarted here", request.name), refusals);
+  }
+  const restart::RawAccess raw{
+      .fd = opened.compression == format::Compression::kNone ? opened.fd : -1,
+      .position = opened.raw_position};
+  const restart::Built built = TRY(restart::build(context, raw, options));
+
+  RestartReport report;
+  report.root = built.root;
+  report.root_inside = built.root_inside;
+  report.pids = built.pids;
+  report.way = built.way;
+  for (const model::Process& process : opened.image.processes) {
+    report.threads += process.threads.size();
+  }
+  report.memory_bytes = stored_bytes(opened.image);
+  report.total_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                        std::chrono::steady_clock::now() - start)
+                        .count();
+  return report;
+}
+
+Result<format::OpenedImage> inspect(const std::string& path) {
+  return format::open_image(TRY(sys::open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK)));
+}
+
+}  // namespace stasis::engine

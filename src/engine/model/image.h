@@ -30,6 +30,7 @@ struct Origin {
   u64 xcr0 = 0;                           // state components the kernel had enabled (x86)
   Bytes vdso;  // the vdso's bytes; programs hold addresses inside it
   u32 scope = 0;  // cr_scope_t of the request
+  u32 cpus = 0;   // CPUs online (sysconf); an affinity of just all of them is no choice. 0: unknown
 
   bool operator==(const Origin&) const = default;
   static constexpr auto fields() {
@@ -42,7 +43,8 @@ struct Origin {
                       field("architecture", &Origin::architecture),
                       field("page_size", &Origin::page_size),
                       field("cpu_features", &Origin::cpu_features), field("xcr0", &Origin::xcr0),
-                      field("vdso", &Origin::vdso), field("scope", &Origin::scope)};
+                      field("vdso", &Origin::vdso), field("scope", &Origin::scope),
+                      optional_field("cpus", &Origin::cpus)};
   }
 };
 

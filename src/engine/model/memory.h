@@ -16,7 +16,8 @@ using ResourceIndex = u32;
 using OpenFileIndex = u32;
 using SpaceIndex = u32;
 
-enum class RunKind : u8 { kData, kZero };
+// kGuard: pages behind MADV_GUARD_INSTALL; they have no contents and fault when touched.
+enum class RunKind : u8 { kData, kZero, kGuard };
 
 // A stretch of a space whose contents the image gives. Both numbers are multiples of the page size.
 // In an anonymous area or a file's content what no run covers reads as zeros; in a private file

@@ -223,6 +223,8 @@ struct Process {
   bool child_subreaper = false;
   i32 oom_score_adj = 0;
   bool stopped = false;  // by SIGSTOP or its like
+  // State components it asked leave for (x86: arch_prctl(ARCH_GET_XCOMP_PERM), AMX); 0: unknown.
+  u64 state_permissions = 0;
   std::vector<ResourceLimit> limits;
   std::vector<SignalAction> actions;
   std::vector<Bytes> pending;  // process-wide, siginfo_t each
@@ -246,7 +248,9 @@ struct Process {
                       field("dumpable", &Process::dumpable),
                       field("child_subreaper", &Process::child_subreaper),
                       field("oom_score_adj", &Process::oom_score_adj),
-                      field("stopped", &Process::stopped), field("limits", &Process::limits),
+                      field("stopped", &Process::stopped),
+                      optional_field("state_permissions", &Process::state_permissions),
+                      field("limits", &Process::limits),
                       field("actions", &Process::actions), field("pending", &Process::pending),
                       field("interval_timers", &Process::interval_timers),
                       field("posix_timers", &Process::posix_timers),

@@ -23,6 +23,9 @@ struct BuildState {
   // descriptors included: build() has asked for every area's), the open files, and raw.fd.
   std::map<int, int> inherited;
   IdWay way = IdWay::kSetTid;
+  // rseq_cs of threads (by the id they have now) that were in a critical section; registering
+  // clears it, so finish_process() writes it back.
+  std::map<Pid, u64> rseq_sections;
 
   [[nodiscard]] const model::Process& process(size_t index) const {
     return context.image.processes[index];
@@ -48,6 +51,10 @@ Result<Scratch> choose_scratch(const model::Image& image, u64 length);
 Result<void> place_descriptors(BuildState& state, size_t process);
 
 // --- memory.cc and its neighbours ---
+// Maps every SharedMemory of the image, whole, at an address free in all layouts. Called for the
+// root when it is empty and before it has children, which inherit the mappings and take their
+// pieces from there. (rebuild_memory() does it for the root if nobody did.)
+Result<void> create_shared_regions(Target& root, const model::Image& image);
 // Shared anonymous regions, areas with their final protection, vdso home, marks, flags, pages.
 // Also patches libc's cached tids when ids are new (IdWay::kNew).
 Result<void> rebuild_memory(BuildState& state, size_t process);

@@ -56,6 +56,7 @@ class Builder : public resource::CaptureContext {
   Result<model::SpaceIndex> add_content(UniqueFd file, u64 size, std::string label) override;
   std::optional<model::OpenFileIndex> open_file(Pid pid, int number) override;
   bool in_image(Pid pid) override;
+  std::vector<Pid> processes() override { return pids_; }
   bool has_peer(u64 pipe_inode, bool want_reader) override;
   u64 controlling_terminal(Pid pid) override;
 

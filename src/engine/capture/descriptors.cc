@@ -16,32 +16,6 @@
 namespace stasis::capture {
 namespace {
 
-// What the kernel shows of flags and offset belongs to the open file; O_CLOEXEC to the descriptor.
-model::OpenFile open_file_of(const resource::FdFacts& facts) {
-  model::OpenFile file;
-  file.flags = facts.info.flags & ~static_cast<u32>(O_CLOEXEC);
-  file.offset = facts.info.position;
-  for (const proc::LockEntry& lock : facts.info.locks) {
-    file.locks.push_back({.type = lock.type,
-                          .exclusive = lock.exclusive,
-                          .owner = lock.owner,
-                          .start = lock.start,
-                          .end = lock.end});
-  }
-  return file;
-}
-
-// Signal-driven I/O settings; a descriptor opened with O_PATH has none.
-void read_owner(const resource::FdFacts& facts, model::OpenFile& file) {
-  if (!facts.duplicate || (file.flags & O_PATH) != 0) return;
-  f_owner_ex owner = {};
-  if (::fcntl(facts.duplicate.get(), F_GETOWN_EX, &owner) == 0 && owner.pid != 0) {
-    file.owner_type = owner.type;
-    file.owner = owner.pid;
-  }
-  file.signal = std::max(0, ::fcntl(facts.duplicate.get(), F_GETSIG));
-}
-
 // One descriptor in the list that is sorted so that those of one open file are neighbours.
 struct Candidate {
   const resource::FdFacts* facts;
@@ -89,12 +63,8 @@ Result<void> Builder::load_descriptors(std::vector<Refusal>& refusals) {
   TRY(group_open_files());
   for (const ProcessDescriptors& table : descriptors_) {
     for (const resource::FdFacts& facts : table.facts) {
-      const resource::Handler* handler = resource::handler_for(facts);
-      if (handler == nullptr) {
-        refusals.push_back(resource::refuse_unknown(facts));
-      } else if (auto refusal = handler->obstacle(facts, *this)) {
-        refusals.push_back(std::move(*refusal));
-      }
+      const auto found = resource::obstacles(facts, *this);
+      refusals.insert(refusals.end(), found.begin(), found.end());
     }
   }
   return {};
@@ -123,8 +93,7 @@ Result<void> Builder::group_open_files() {
     const resource::FdFacts* first = first_of[candidate.facts];
     if (!index_of.contains(first)) {
       index_of[first] = static_cast<model::OpenFileIndex>(image.open_files.size());
-      image.open_files.push_back(open_file_of(*candidate.facts));
-      read_owner(*candidate.facts, image.open_files.back());
+      image.open_files.emplace_back();
     }
     *candidate.index = index_of[first];
   }
@@ -137,7 +106,8 @@ Result<void> Builder::capture_descriptors() {
     for (size_t i = 0; i < table.facts.size(); ++i) {
       const model::OpenFileIndex index = table.open_files[i];
       if (done[index]) continue;
-      image.open_files[index].resource = TRY(resource_for(table.facts[i]));
+      const model::ResourceIndex resource = TRY(resource_for(table.facts[i]));
+      image.open_files[index] = TRY(resource::capture_open_file(table.facts[i], resource));
       done[index] = true;
     }
   }

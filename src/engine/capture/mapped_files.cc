@@ -12,7 +12,6 @@
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
-#include "capture/elf.h"
 #include "capture/inside.h"
 #include "capture/runs.h"
 
@@ -172,7 +171,8 @@ Result<model::ResourceIndex> Builder::executable(trace::FrozenProcess& process) 
 
 void Builder::note_build_id(model::ResourceIndex index, int fd) {
   auto* file = std::get_if<model::RegularFile>(&image.resources[index]);
-  if (file != nullptr && file->identity.build_id.empty()) file->identity.build_id = build_id(fd);
+  if (file != nullptr && file->identity.build_id.empty())
+    file->identity.build_id = resource::read_build_id(fd);
 }
 
 Result<void> Builder::note_mapped_pages(trace::FrozenProcess& process, trace::RemoteCalls& calls) {

@@ -118,6 +118,7 @@ Result<model::Origin> origin_facts(const trace::FrozenProcess& process,
   origin.page_size = kPageSize;
   origin.cpu_features = arch::cpu_features();
   origin.xcr0 = arch::xcr0();
+  origin.cpus = static_cast<u32>(::sysconf(_SC_NPROCESSORS_ONLN));
   for (const proc::Area& area : areas) {
     if (area.path != "[vdso]") continue;
     origin.vdso.resize(area.length());

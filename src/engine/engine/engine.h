@@ -77,6 +77,7 @@ struct RestartReport {
   u64 memory_bytes = 0;
   restart::IdWay way = restart::IdWay::kSetTid;
   i64 total_us = 0;
+  std::vector<std::string> notes;  // what was done that the user should know, a sentence each
 };
 
 // Rebuilds the processes of a context file; they run when this returns. On error nothing remains.

@@ -80,6 +80,7 @@ Result<RestartReport> restart(RestartRequest request) {
   report.root_inside = built.root_inside;
   report.pids = built.pids;
   report.way = built.way;
+  report.notes = std::move(context.notes);
   for (const model::Process& process : opened.image.processes) {
     report.threads += process.threads.size();
   }

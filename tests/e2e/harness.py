@@ -1,0 +1,262 @@
+"""What the end-to-end tests share: running the commands, waiting for events with a limit, looking at
+a process from outside, and reporting. Standard library only. It asserts no times."""
+
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+# Under emulation everything takes longer; scripts/test-kernels sets this.
+SLOW = float(os.environ.get("STASIS_TEST_SLOW", "1"))
+LIMIT = 40 * SLOW  # seconds until an awaited event counts as never coming
+
+
+class Failed(Exception):
+    """The case failed: why, in a sentence."""
+
+
+class Skipped(Exception):
+    """The case cannot run here: why."""
+
+
+def until(condition, what, limit=LIMIT):
+    """Waits until condition() gives something true and returns it."""
+    end = time.monotonic() + limit
+    pause = 0.0005
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"waited {limit:.0f} s in vain: {what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+
+
+def read(path, default=""):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except OSError:
+        return default
+
+
+def status_field(pid, name, tid=None):
+    text = read(f"/proc/{pid}/task/{tid}/status" if tid else f"/proc/{pid}/status")
+    found = re.search(rf"^{name}:\s*(.*)$", text, re.M)
+    return found.group(1) if found else ""
+
+
+def tids(pid):
+    try:
+        return sorted(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return []
+
+
+def children(pid):
+    found = []
+    for tid in tids(pid):
+        found += [int(child) for child in read(f"/proc/{pid}/task/{tid}/children").split()]
+    return found
+
+
+def descendants(pid):
+    found = []
+    for child in children(pid):
+        found += [child] + descendants(child)
+    return found
+
+
+def look(pid):
+    """A process as others see it; equal before and after something that must leave no trace."""
+    seen = {"maps": read(f"/proc/{pid}/maps"), "threads": tids(pid), "children": children(pid)}
+    fds = {}
+    try:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            flags = re.search(r"flags:\s*(\d+)", read(f"/proc/{pid}/fdinfo/{number}"))
+            fds[number] = (os.readlink(f"/proc/{pid}/fd/{number}"), flags and flags.group(1))
+    except OSError:
+        pass
+    seen["descriptors"] = fds
+    for tid in seen["threads"]:
+        for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "TracerPid", "Seccomp"):
+            seen[f"{name} of thread {tid}"] = status_field(pid, name, tid)
+    return seen
+
+
+def differences(before, after):
+    return [f"{key}: was {before.get(key)}, is {after.get(key)}"
+            for key in sorted(set(before) | set(after), key=str)
+            if before.get(key) != after.get(key)]
+
+
+class Commands:
+    """The commands under test, in a build folder."""
+
+    def __init__(self, build):
+        self.build = os.path.abspath(build)
+
+    def path(self, name):
+        return os.path.join(self.build, "src/cli", name)
+
+    def run(self, name, *arguments, expect=0, **options):
+        """Runs a command to its end; expect: its status, or None for any."""
+        line = [self.path(name), *map(str, arguments)]
+        try:
+            done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  errors="replace", timeout=2 * LIMIT, **options)
+        except subprocess.TimeoutExpired as late:
+            raise Failed(f"{name} hangs: {late.stderr or ''}") from late
+        if expect is not None and done.returncode != expect:
+            said = (done.stderr + done.stdout).strip().replace("\n", " | ")
+            raise Failed(f"{name} exits {done.returncode}, not {expect}: {said}")
+        return done
+
+
+class Case:
+    """One case: a folder of its own, and every process that it starts, ended at its end."""
+
+    def __init__(self, commands, name, folder):
+        self.commands = commands
+        self.name = name
+        self.folder = folder
+        self.started = []
+        self.images = 0
+
+    def file(self, name):
+        return os.path.join(self.folder, name)
+
+    def start(self, line, log="out.log", **options):
+        options.setdefault("stdin", subprocess.DEVNULL)
+        if "stdout" not in options:
+            with open(self.file(log), "ab") as out:
+                process = subprocess.Popen(line, stdout=out, stderr=subprocess.STDOUT, **options)
+        else:
+            process = subprocess.Popen(line, **options)
+        self.started.append(process)
+        return process
+
+    def new_image(self):
+        self.images += 1
+        return self.file(f"image.{self.images}")
+
+    def checkpoint(self, pid, *options):
+        image = self.new_image()
+        self.commands.run("cr_checkpoint", *options, "-f", image, pid)
+        if not os.path.exists(image):
+            raise Failed(f"cr_checkpoint exits 0 but {image} does not exist")
+        return image
+
+    def checkpoint_kill(self, process, pid, *options):
+        """Saves, kills, and waits until nothing is left of it."""
+        image = self.checkpoint(pid, "--kill", *options)
+        if process:
+            try:
+                status = process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                raise Failed(f"--kill: process {pid} still runs") from None
+            if status != -signal.SIGKILL:
+                raise Failed(f"--kill: its parent got status {status}, not -9")
+        return image
+
+    def restart(self, image, *options, log=None, **more):
+        log = log or f"restart.{len(self.started)}.log"
+        process = self.start([self.commands.path("cr_restart"), *options, image], log=log, **more)
+        process.log = self.file(log)
+        return process
+
+    def restarted_pid(self, restart, marker):
+        """The pid, seen from here, of the restarted process with `marker` in its command line."""
+        def found():
+            for pid in descendants(restart.pid):
+                if (marker.encode() in read_bytes(f"/proc/{pid}/cmdline")
+                        and status_field(pid, "TracerPid") == "0"):
+                    return pid
+            if restart.poll() is not None:
+                raise Failed(f"cr_restart exits {restart.returncode}: {said(restart)}")
+            return 0
+        return until(found, f"a restarted process; cr_restart said: {said(restart)}")
+
+    def finish(self):
+        for process in self.started:
+            for pid in descendants(process.pid):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+            if process.poll() is None:
+                process.kill()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                pass
+
+
+def read_bytes(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def said(process):
+    return read(getattr(process, "log", "")).strip().replace("\n", " | ")
+
+
+class Report:
+    """Runs cases, prints a line for each, keeps the folders of the failed ones."""
+
+    def __init__(self, commands, again, work=None, jobs=2):
+        self.commands = commands
+        self.again = again  # (case name, folder) -> the command that repeats it
+        self.jobs = jobs
+        self.counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
+        self.lock = threading.Lock()
+        self.work = work or tempfile.mkdtemp(prefix="stasis-e2e-")
+        os.makedirs(self.work, exist_ok=True)
+
+    def one(self, name, body):
+        folder = os.path.join(self.work, name.replace(" ", "."))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        case = Case(self.commands, name, folder)
+        verdict, why = "PASS", ""
+        try:
+            body(case)
+        except Failed as failure:
+            verdict, why = "FAIL", str(failure)
+        except Skipped as reason:
+            verdict, why = "SKIP", str(reason)
+        except Exception as error:  # a defect of the test is a failure, never a silent end
+            verdict, why = "FAIL", f"the test itself: {type(error).__name__}: {error}"
+        finally:
+            case.finish()
+        with self.lock:
+            self.counts[verdict] += 1
+            print(f"{verdict} {name}" + (f": {why}" if why else ""), flush=True)
+            if verdict == "FAIL":
+                print(f"  again: {self.again(name)}   (kept: {folder})", flush=True)
+        if verdict != "FAIL":
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run(self, cases):
+        """cases: (name, body) each. Returns the exit status."""
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            for done in [pool.submit(self.one, name, body) for name, body in cases]:
+                done.result()
+        counts = self.counts
+        if not counts["FAIL"]:
+            shutil.rmtree(self.work, ignore_errors=True)
+        print(f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped")
+        if not sum(counts.values()):
+            print("no case matches", file=sys.stderr)
+            return 2
+        return 1 if counts["FAIL"] else 0

@@ -8,6 +8,11 @@
 
 namespace stasis::resource {
 
+// Terminals and outside pipes follow cr_restart's descriptors number by number (BLCR), also where
+// the saved descriptors were dups of one open file but cr_restart's are not ("cr_restart X >log"):
+// splits such open files. To be called on the image before all else.
+void separate_followers(model::Image& image);
+
 // Everything that stands in the way, all at once; creates nothing.
 std::vector<Refusal> restore_obstacles(const RestoreContext& context);
 

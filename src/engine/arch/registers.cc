@@ -72,4 +72,11 @@ void set_call(Registers& registers, RemoteAddr at, i64 number, const std::array<
   raw.orig_rax = ~u64{0};
 }
 
+RemoteAddr find_call(ByteView code, RemoteAddr base) {
+  for (u64 i = 0; i + kSyscallLength <= code.size(); ++i) {
+    if (code[i] == std::byte{0x0f} && code[i + 1] == std::byte{0x05}) return base + i;
+  }
+  return {};
+}
+
 }  // namespace stasis::arch

@@ -39,4 +39,8 @@ void set_call(Registers& registers, RemoteAddr at, i64 number, const std::array<
 // Length of the syscall instruction in bytes.
 inline constexpr u64 kSyscallLength = 2;
 
+// The first system call instruction in `code`, which begins at `base`; 0: none. What follows it is
+// not looked at: good for calls that are driven by ptrace stops.
+RemoteAddr find_call(ByteView code, RemoteAddr base);
+
 }  // namespace stasis::arch

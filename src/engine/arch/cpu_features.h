@@ -1,17 +1,37 @@
-// What the processor offers to user programs: an image made with more may not run with less.
+// What this machine's processor offers to programs: instruction sets by the names of /proc/cpuinfo,
+// and the state components of xsave. An image records them; restart compares. Privileged or
+// invisible features (virtualisation, errata, ...) are not listed: no program depends on them.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "base/types.h"
 
 namespace stasis::arch {
 
-// Names as /proc/cpuinfo writes them, sorted; only what user-mode instructions depend on.
+// Names of the features that programs may use here, sorted. A feature whose registers the kernel
+// does not save (xcr0) is not offered.
 std::vector<std::string> cpu_features();
-
-// State components that the kernel has enabled for user programs (x86: XCR0); 0 without xsave.
+// State components that the kernel has enabled; 0 where there is no xsave.
 u64 xcr0();
+
+// What `needed` (sorted) has and `offered` (sorted) lacks.
+std::vector<std::string> missing_features(const std::vector<std::string>& needed,
+                                          const std::vector<std::string>& offered);
+// "avx512 opmask, AMX tile data": the components of a mask, for people.
+std::string component_names(u64 components);
+
+// Size of the extended state as ptrace exchanges it here; 0 where there is no xsave.
+u64 extended_state_size();
+// Components that are not in their initial state in a thread's extended state.
+u64 components_in_use(ByteView extended);
+// Components that a process must ask leave for before it can have them (AMX).
+std::vector<int> components_by_permission(u64 components);
+
+// `saved` in the size that this machine uses, on top of `fresh` (the state of a new thread here).
+// ENOTSUP, naming the components, where one in use may lie elsewhere than on the saved machine.
+Result<Bytes> adapt_extended_state(ByteView saved, ByteView fresh);
 
 }  // namespace stasis::arch

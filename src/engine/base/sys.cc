@@ -55,6 +55,10 @@ Error error_of(int error_number, std::string_view verb, std::string_view subject
   return fail(code, fmt::format("cannot {} {}: {}", verb, subject, ::strerror(code)));
 }
 
+int last_code() noexcept {
+  return errno;
+}
+
 Error last_error(std::string_view verb, std::string_view subject) {
   return error_of(errno, verb, subject);
 }

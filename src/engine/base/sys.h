@@ -22,6 +22,9 @@ namespace stasis::sys {
 // The same for an errno value or a negative kernel result obtained elsewhere.
 [[nodiscard]] Error error_of(int error_number, std::string_view verb, std::string_view subject);
 
+// errno itself, for the few places that may not allocate (the child after a clone).
+[[nodiscard]] int last_code() noexcept;
+
 // Turns the -1 convention into a Result: check(::kill(pid, 0), "signal", "process 7").
 template <class Int>
 Result<Int> check(Int result, std::string_view verb, std::string_view subject) {

@@ -18,6 +18,9 @@ using ResourceOfArea = std::function<Result<model::ResourceIndex>(const proc::Ar
 // Areas that cannot be saved, each named (device memory, io_uring, SysV shm, userfaultfd, ...).
 std::vector<Refusal> area_refusals(Pid pid, const std::vector<proc::Area>& areas);
 
+// Whether an area is the kernel's own: [vdso], [vvar], [vvar_vclock], [vsyscall].
+bool is_kernels_own(const proc::Area& area);
+
 // Whether an area maps a file (memfd and shared anonymous memory included).
 bool maps_file(const proc::Area& area);
 
@@ -28,7 +31,8 @@ Result<std::vector<model::Vma>> to_vmas(const std::vector<proc::Area>& areas,
 Result<std::vector<model::Run>> memory_runs(Pid pid, const std::vector<proc::Area>& areas,
                                             const CaptureOptions& options);
 
-// The pages of a shared mapping that hold something, as runs of the mapped object's content.
+// The pages of shared mappings that this process has touched, as runs of the mapped object's
+// content. Others may exist in the object: resident_runs() (inside.h) sees all of them.
 Result<std::vector<model::Run>> shared_runs(Pid pid, const std::vector<proc::Area>& mappings);
 
 }  // namespace stasis::capture

@@ -1,13 +1,16 @@
-// The build-id note of an ELF file: tells whether a library is still the one that was mapped.
+// The build-id note of an ELF file: tells whether a library is still the one that was mapped. The
+// same reading is used when a restart compares, so that both always agree.
 #pragma once
 
 #include <string>
 
-#include "base/result.h"
+#include "resource/handler.h"
 
 namespace stasis::capture {
 
 // Lower-case hex; empty when `fd` is no ELF file or has no build-id. Hostile files are safe.
-std::string build_id(int fd);
+inline std::string build_id(int fd) {
+  return resource::read_build_id(fd);
+}
 
 }  // namespace stasis::capture

@@ -1,0 +1,94 @@
+// Areas that cannot be saved or made again, each named with its reason. Learnt from smaps (and, for
+// files below /dev, from what the path leads to): nothing of the process is touched.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <array>
+
+#include "base/sys.h"
+#include "capture/areas.h"
+
+namespace stasis::capture {
+namespace {
+
+struct Reason {
+  std::string_view mark;  // beginning of the path, or a VmFlag
+  std::string_view reason;
+  std::string_view advice = {};
+};
+
+// The kernel's names for memory that has no file behind it that could be opened again.
+constexpr std::array kByPath = {
+    Reason{"/SYSV", "System V shared memory cannot be saved yet",
+           "let the program use mmap(MAP_SHARED) or shm_open instead"},
+    Reason{"/[aio]", "an asynchronous I/O context (io_setup) cannot be saved yet"},
+    Reason{"anon_inode:[io_uring]", "rings of io_uring cannot be saved yet",
+           "programs mostly have a switch for another backend (UV_USE_IO_URING=0 for node)"},
+    Reason{"anon_inode:[perf_event]", "buffers of performance counters cannot be saved"},
+    Reason{"anon_inode:", "memory shared with this kernel object cannot be saved"},
+    Reason{"socket:", "packet rings and zero-copy memory of sockets cannot be saved"},
+    Reason{"/secretmem", "secret memory (memfd_secret) cannot be read, by design"},
+    Reason{"/drm mm object", "memory of a graphics card cannot be saved"},
+    Reason{"/i915", "memory of a graphics card cannot be saved"},
+    Reason{"/dmabuf:", "memory shared with a device (dma-buf) cannot be saved"},
+    Reason{"/anon_hugepage", "huge pages of hugetlbfs cannot be saved yet",
+           "transparent huge pages can: let the program use madvise(MADV_HUGEPAGE)"},
+    Reason{"[uprobes]", "the process is being traced by uprobes (perf, bpftrace)",
+           "try again when that has ended"},
+};
+
+constexpr std::array kByFlag = {
+    Reason{"ht", "huge pages of hugetlbfs cannot be saved yet",
+           "transparent huge pages can: let the program use madvise(MADV_HUGEPAGE)"},
+    Reason{"um", "page faults there are handled by userfaultfd, which cannot be saved"},
+    Reason{"uw", "writes there are watched by userfaultfd, which cannot be saved"},
+    Reason{"ui", "page faults there are handled by userfaultfd, which cannot be saved"},
+    Reason{"ss", "it is a shadow stack (CET), which cannot be moved to another process",
+           "start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"},
+    Reason{"sl", "it is sealed (mseal), which cannot be made again yet"},
+    Reason{"io", "it is memory of a device, not the program's own"},
+    Reason{"pf", "it is memory of a device, not the program's own"},
+};
+
+bool is_known_name(const proc::Area& area) {
+  return !area.path.starts_with('[') || area.path == "[heap]" || area.path == "[stack]" ||
+         area.path.starts_with("[anon:") || area.path.starts_with("[anon_shmem:");
+}
+
+// Character devices that give plain memory show as /dev/zero; any other does as its driver likes.
+bool is_device(const proc::Area& area) {
+  if (!area.path.starts_with("/dev/") || area.path == "/dev/zero") return false;
+  const auto status = sys::stat(area.path);
+  return status.ok() && (S_ISCHR(status->st_mode) || S_ISBLK(status->st_mode));
+}
+
+std::optional<Reason> obstacle(const proc::Area& area) {
+  if (is_kernels_own(area)) return std::nullopt;  // they carry flags of device memory
+  for (const Reason& reason : kByPath) {
+    if (area.path.starts_with(reason.mark)) return reason;
+  }
+  if (is_device(area)) return Reason{{}, "it is memory of a device, not the program's own"};
+  for (const Reason& reason : kByFlag) {
+    if (area.has_flag(reason.mark)) return reason;
+  }
+  if (!is_known_name(area)) return Reason{{}, "this kind of memory is not known"};
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<Refusal> area_refusals(Pid pid, const std::vector<proc::Area>& areas) {
+  std::vector<Refusal> refusals;
+  for (const proc::Area& area : areas) {
+    const auto reason = obstacle(area);
+    if (!reason) continue;
+    const std::string name = area.path.empty() ? "" : fmt::format(" ({})", area.path);
+    refusals.push_back({.subject = fmt::format("memory at {:#x}-{:#x} of process {}{}",
+                                               area.start.value, area.end.value, pid, name),
+                        .reason = std::string(reason->reason),
+                        .advice = std::string(reason->advice)});
+  }
+  return refusals;
+}
+
+}  // namespace stasis::capture

@@ -1,0 +1,68 @@
+// The watching thread: signals come through a signalfd, so no handler runs anywhere.
+#include "cancel.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+namespace stasis::cli {
+namespace {
+
+constexpr int kPatienceMs = 5000;
+
+}  // namespace
+
+CancelWatch::CancelWatch() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action = {};
+    (void)::sigaction(signal, nullptr, &action);  // cannot fail: the number is valid
+    if (action.sa_handler != SIG_IGN) ::sigaddset(&set, signal);  // nohup: stays ignored
+  }
+  signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC));
+  wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
+  if (!signals_ || !wake_) return;  // without descriptors the signals simply end the command
+  (void)::pthread_sigmask(SIG_BLOCK, &set, &before_);  // fails only for a bad `how`
+  thread_ = std::thread([this] { watch(); });
+}
+
+CancelWatch::~CancelWatch() {
+  if (!thread_.joinable()) return;
+  (void)::eventfd_write(wake_.get(), 1);  // an empty counter takes 1
+  thread_.join();
+  (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+void CancelWatch::watch() {
+  for (;;) {
+    pollfd waits[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                      {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
+    const int ready = ::poll(waits, 2, signal_ == 0 ? -1 : kPatienceMs);
+    if (waits[1].revents != 0) return;
+    if (signal_ != 0 && ready >= 0) die_of(signal_);  // asked again, or waited long enough
+    signalfd_siginfo info = {};
+    if (ready > 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info) {
+      signal_ = static_cast<int>(info.ssi_signo);
+    }
+  }
+}
+
+void die_of(int signal) {
+  if (signal == 0) return;
+  const rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+  (void)::setrlimit(RLIMIT_CORE, &no_core);  // lowering is always allowed
+  struct sigaction action = {};
+  action.sa_handler = SIG_DFL;
+  (void)::sigaction(signal, &action, nullptr);
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, signal);
+  (void)::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  (void)::kill(::getpid(), signal);
+}
+
+}  // namespace stasis::cli

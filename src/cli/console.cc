@@ -1,0 +1,44 @@
+// Printing. stderr is unbuffered, so each call makes one write of one string.
+#include "console.h"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <string>
+
+#include "messages.h"
+
+namespace stasis::cli {
+
+void Console::say(std::string_view text) const {
+  if (quiet) return;
+  (void)std::fwrite(text.data(), 1, text.size(), stderr);  // nobody left to tell
+}
+
+void Console::fail(const Error& error, std::string_view verdict) const {
+  say(fmt::format("{}{}\n", show_details ? details(error) : std::string(), verdict));
+}
+
+void Console::misuse(std::string_view command, const Error& error) const {
+  const std::string hint = error.hint.empty() ? std::string() : fmt::format(" ({})", error.hint);
+  say(fmt::format("{0}: {1}{2}\nTry '{0} --help' for the options.\n", command, error.message(),
+                  hint));
+}
+
+void Console::set_up_log() const {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("stasis"));
+  spdlog::set_pattern("[%H:%M:%S.%f] %^%l%$: %v");
+  spdlog::set_level(quiet            ? spdlog::level::off
+                    : verbosity >= 3 ? spdlog::level::trace
+                    : verbosity == 2 ? spdlog::level::debug
+                                     : spdlog::level::warn);
+}
+
+bool answer(std::string_view text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+         std::fflush(stdout) == 0;
+}
+
+}  // namespace stasis::cli

@@ -1,0 +1,137 @@
+// cr_restart: rebuilds the processes of a context file, is their parent, and ends as they end.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/sys.h"
+#include "cancel.h"
+#include "human.h"
+#include "job.h"
+#include "messages.h"
+#include "progress.h"
+#include "restart_options.h"
+
+namespace stasis::cli {
+namespace {
+
+constexpr std::string_view kCommand = "cr_restart";
+
+// A failure: the command for its class, if there is one, decides whether it is told.
+template <class Tell>
+int fail_with(const RestartSettings& settings, FailureClass kind, int code, Tell tell) {
+  const std::string& hook = settings.run_on_fail[static_cast<size_t>(kind)];
+  if (!hook.empty()) {
+    if (const int hook_code = run_hook(hook); hook_code != 0) return hook_code;
+  }
+  tell();
+  return exit_code(code);
+}
+
+int fail_restart(const RestartSettings& settings, const Error& error) {
+  return fail_with(settings, classify_restart_failure(error.code), error.code,
+                   [&] { settings.console.fail(error, restart_failure(error.code)); });
+}
+
+// The context file as a descriptor of our own, which the job must not inherit.
+Result<UniqueFd> open_source(const RestartSettings& settings) {
+  if (settings.file) return sys::open(*settings.file, O_RDONLY | O_NOCTTY);
+  UniqueFd source = TRY(sys::duplicate(*settings.fd, 3));
+  if (*settings.fd > STDERR_FILENO) {
+    (void)::close(*settings.fd);  // the duplicate is what counts
+  } else {
+    // The job's standard descriptors follow ours; an empty number would be taken by another file.
+    const UniqueFd null = TRY(sys::open("/dev/null", O_RDWR));
+    TRY(sys::check(::dup2(null.get(), *settings.fd), "replace", "the context file's descriptor"));
+  }
+  return source;
+}
+
+std::string source_name(const RestartSettings& settings) {
+  return settings.file ? *settings.file : fmt::format("descriptor {}", *settings.fd);
+}
+
+engine::RestartRequest to_request(const RestartSettings& settings, UniqueFd source) {
+  engine::RestartRequest request;
+  request.source = std::move(source);
+  request.name = source_name(settings);
+  request.files = settings.files;
+  request.pids = settings.pids;
+  request.allow_namespaces = settings.allow_namespaces;
+  request.restore_group = settings.restore_group;
+  request.restore_session = settings.restore_session;
+  request.ignore_cpu_features = settings.ignore_cpu_features;
+  request.signal = settings.signal;
+  return request;
+}
+
+std::string summary(const engine::RestartReport& report, const std::string& source) {
+  const std::string inside =
+      report.root_inside != report.root ? fmt::format(" (inside: {})", report.root_inside) : "";
+  return fmt::format("{}: restarted {} as process {}{}: {}, {}, {} of memory in {}; ids {}\n",
+                     kCommand, source, report.root, inside,
+                     count(report.pids.size(), "process", "processes"),
+                     count(report.threads, "thread"), human_bytes(report.memory_bytes),
+                     human_time(report.total_us), engine::describe(report.way));
+}
+
+// An unopenable context file counts as a wrong argument, with BLCR's own sentence.
+int fail_open(const RestartSettings& settings, const Error& error) {
+  return fail_with(settings, FailureClass::kArguments, kUsageError, [&] {
+    settings.console.say(fmt::format("Failed to open({}, O_RDONLY): {}\n", source_name(settings),
+                                     error_text(error.code)));
+  });
+}
+
+int restart_job(const RestartSettings& settings) {
+  auto source = open_source(settings);
+  if (!source) return fail_open(settings, source.error());
+  auto request = to_request(settings, std::move(*source));
+  JobSignals signals;
+  ProgressLine line(fmt::format("restarting {}", request.name), !settings.console.quiet);
+  request.progress = [&](u64 done, u64 total) {
+    line.show(done, total);
+    return signals.cancel_requested() == 0;
+  };
+  const auto report = engine::restart(std::move(request));
+  line.clear();
+  if (!report) {
+    const int code = fail_restart(settings, report.error());
+    if (report.error().code == ECANCELED) die_of(signals.cancel_requested());
+    return code;
+  }
+  if (settings.console.verbosity > 0) settings.console.say(summary(*report, source_name(settings)));
+  if (!settings.run_on_success.empty()) {
+    if (const int code = run_hook(settings.run_on_success); code != 0) return code;
+  }
+  const auto status = signals.wait_for(report->root);
+  if (!status) return fail_restart(settings, status.error());
+  end_like(*status);
+}
+
+int run(std::span<const char* const> arguments) {
+  RestartSettings settings;
+  const auto parsed = parse_restart(settings, arguments);
+  if (settings.help) {
+    const std::string synopsis = fmt::format("{} [options] FILE", kCommand);
+    return answer(usage_text(synopsis, restart_options(settings))) ? 0 : exit_code(EIO);
+  }
+  if (settings.version) {
+    return answer(fmt::format("{} version {}\n", kCommand, STASIS_VERSION)) ? 0 : exit_code(EIO);
+  }
+  if (!parsed) {
+    return fail_with(settings, FailureClass::kArguments, kUsageError,
+                     [&] { settings.console.misuse(kCommand, parsed.error()); });
+  }
+  settings.console.set_up_log();
+  return restart_job(settings);
+}
+
+}  // namespace
+}  // namespace stasis::cli
+
+int main(int argc, char** argv) {
+  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
+  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+}

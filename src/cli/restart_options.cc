@@ -1,0 +1,180 @@
+// The rows, in the order of BLCR's manual, then ours.
+#include "restart_options.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <limits>
+
+#include "relocate.h"
+
+namespace stasis::cli {
+namespace {
+
+using Value = std::string_view;
+
+template <class Act>
+auto always(Act act) {
+  return [act](Value value) -> Result<void> {
+    act(value);
+    return {};
+  };
+}
+
+// At most one context file may be named.
+Result<void> one_source(const RestartSettings& settings) {
+  if (!settings.file && !settings.fd) return {};
+  return fail(kUsageError, "more than one context file given");
+}
+
+void add_sources(std::vector<Option>& table, RestartSettings& s) {
+  table.push_back({"f", "file", "FILE", "restart from FILE", [&s](Value value) -> Result<void> {
+                     TRY(one_source(s));
+                     s.file = std::string(value);
+                     return {};
+                   }});
+  table.push_back(
+      {"F", "fd", "FD", "restart from the open descriptor FD", [&s](Value value) -> Result<void> {
+         TRY(one_source(s));
+         s.fd = static_cast<int>(
+             TRY(parse_number(value, 0, std::numeric_limits<int>::max(), "descriptor")));
+         return {};
+       }});
+  table.push_back({"d", "dir", "DIR", "", [](Value) -> Result<void> {
+                     return fail(kUsageError, "restarting from a directory is not implemented",
+                                 "name the context file in it");
+                   }});
+}
+
+void add_signals(std::vector<Option>& table, RestartSettings& s) {
+  const auto send = [&s](int number) { return always([&s, number](Value) { s.signal = number; }); };
+  table.push_back({"S", "signal", "N", "send signal N to every restarted process",
+                   [&s](Value value) -> Result<void> {
+                     s.signal = TRY(parse_signal(value, "signal"));
+                     return {};
+                   }});
+  table.push_back(
+      {"", "run", "", "leave them as they were saved, running or stopped (default)", send(0)});
+  table.push_back({"", "stop|freeze", "", "send SIGSTOP", send(SIGSTOP)});
+  table.push_back({"", "term", "", "send SIGTERM", send(SIGTERM)});
+  table.push_back({"", "kill", "", "send SIGKILL", send(SIGKILL)});
+  table.push_back({"", "abort", "", "send SIGABRT", send(SIGABRT)});
+  table.push_back({"", "cont", "", "send SIGCONT", send(SIGCONT)});
+  table.push_back({"", "early-stop", "", "", send(-SIGSTOP)});
+  table.push_back({"", "early-abrt", "", "", send(-SIGABRT)});
+}
+
+void add_ids(std::vector<Option>& table, RestartSettings& s) {
+  using engine::PidPolicy;
+  const auto pids = [&s](PidPolicy policy) {
+    return always([&s, policy](Value) { s.pids = policy; });
+  };
+  const auto set = [](bool& flag, bool to) { return always([&flag, to](Value) { flag = to; }); };
+  table.push_back({"", "restore-pid", "", "give processes and threads their saved ids (default)",
+                   pids(PidPolicy::kRestore)});
+  table.push_back({"", "no-restore-pid", "", "give them new ids", pids(PidPolicy::kNew)});
+  table.push_back(
+      {"", "restore-pgid", "", "restore process group ids", set(s.restore_group, true)});
+  table.push_back({"", "no-restore-pgid", "", "stay in cr_restart's process group (default)",
+                   set(s.restore_group, false)});
+  table.push_back({"", "restore-sid", "", "restore session ids", set(s.restore_session, true)});
+  table.push_back({"", "no-restore-sid", "", "stay in cr_restart's session (default)",
+                   set(s.restore_session, false)});
+  table.push_back({"", "no-namespaces", "",
+                   "do not put the processes into namespaces of their own to get their ids",
+                   set(s.allow_namespaces, false)});
+}
+
+void add_files(std::vector<Option>& table, RestartSettings& s) {
+  table.push_back({"", "relocate", "OLD=NEW", "look for files saved below OLD below NEW",
+                   [&s](Value value) -> Result<void> {
+                     auto relocation = TRY(parse_relocation(value));
+                     if (relocation) s.files.relocations.push_back(std::move(*relocation));
+                     return {};
+                   }});
+  table.push_back({"", "keep-file-sizes", "", "do not cut writable files back to their saved size",
+                   always([&s](Value) { s.files.file_size = resource::FileSizePolicy::kKeep; })});
+  table.push_back({"", "allow-changed-files", "", "go on with mapped files that have changed",
+                   always([&s](Value) { s.files.ignore_changed_files = true; })});
+  table.push_back({"", "ignore-cpu-features", "",
+                   "go on although this machine lacks CPU features that the saved one had",
+                   always([&s](Value) { s.ignore_cpu_features = true; })});
+}
+
+void add_hooks(std::vector<Option>& table, RestartSettings& s) {
+  const auto on = [&s](FailureClass kind) {
+    return always(
+        [&s, kind](Value value) { s.run_on_fail[static_cast<size_t>(kind)] = std::string(value); });
+  };
+  table.push_back({"", "run-on-success", "CMD", "shell command to run once the processes run",
+                   always([&s](Value value) { s.run_on_success = std::string(value); })});
+  table.push_back({"", "run-on-fail-temp", "CMD", "... when it fails for want of ids or memory",
+                   on(FailureClass::kTemporary)});
+  table.push_back({"", "run-on-fail-env", "CMD", "... when it fails for files or permissions",
+                   on(FailureClass::kEnvironment)});
+  table.push_back({"", "run-on-fail-args", "CMD", "... when the arguments are wrong",
+                   on(FailureClass::kArguments)});
+  table.push_back({"", "run-on-fail-perm", "CMD", "... when it fails for any other reason",
+                   on(FailureClass::kPermanent)});
+  table.push_back({"", "run-on-failure", "CMD", "... in all four cases",
+                   always([&s](Value value) { s.run_on_fail.fill(std::string(value)); })});
+}
+
+void add_compatibility(std::vector<Option>& table, RestartSettings& s) {
+  const auto accepted = always([](Value) {});
+  const auto details = [&s](bool on) {
+    return always([&s, on](Value) { s.console.show_details = on; });
+  };
+  constexpr std::string_view kAccepted = "for BLCR's scripts: accepted, without effect";
+  table.push_back({"", "omit-maybe", "", kAccepted, accepted});
+  table.push_back({"", "omit-always", "", kAccepted, accepted});
+  table.push_back({"", "omit-never", "", kAccepted, accepted});
+  table.push_back({"", "kmsg-none", "", "on failure print the verdict alone", details(false)});
+  table.push_back(
+      {"", "kmsg-error", "", "on failure print the reasons too (default)", details(true)});
+  table.push_back({"", "kmsg-warning", "", "the same, and warnings", details(true)});
+}
+
+void add_general(std::vector<Option>& table, RestartSettings& s) {
+  table.push_back({"q", "quiet", "", "print nothing on stderr",
+                   always([&s](Value) { s.console.quiet = true; })});
+  table.push_back({"v", "verbose", "",
+                   "print a summary; twice or more: a log too (-v alone: version)",
+                   always([&s](Value) { ++s.console.verbosity; })});
+  table.push_back(
+      {"h?", "help", "", "print this text", always([&s](Value) { s.help = true; }), true});
+  table.push_back(
+      {"", "version", "", "print the version", always([&s](Value) { s.version = true; }), true});
+}
+
+}  // namespace
+
+std::vector<Option> restart_options(RestartSettings& settings) {
+  std::vector<Option> table;
+  add_sources(table, settings);
+  add_ids(table, settings);
+  add_files(table, settings);
+  add_signals(table, settings);
+  add_hooks(table, settings);
+  add_compatibility(table, settings);
+  add_general(table, settings);
+  return table;
+}
+
+Result<void> parse_restart(RestartSettings& settings, std::span<const char* const> arguments) {
+  const auto table = restart_options(settings);
+  const auto operands = TRY(parse_options(table, arguments));
+  if (settings.help || settings.version) return {};
+  for (const std::string& operand : operands) {
+    TRY(one_source(settings));
+    settings.file = operand;
+  }
+  if (settings.file || settings.fd) return {};
+  if (settings.console.verbosity > 0) {
+    settings.version = true;
+    return {};
+  }
+  return fail(kUsageError, "the context file is missing");
+}
+
+}  // namespace stasis::cli

@@ -17,8 +17,7 @@ namespace stasis::restart {
 
 // The address range that the build uses for itself; free in the layouts of all processes of the
 // image and in ours. Chosen by choose_scratch() (pure). What lies where:
-//   stub | stack of the leader | a slot (script, stack) per thread | big scripts | room for the
-//   vdso
+//   stub | stack of the leader | a slot (script, stack) per thread | big scripts | vdso room
 // The kernel's own vdso areas ([vvar], [vvar_vclock], [vdso], in their order and without gaps) lie
 // at the start of that room until rebuild_memory() moves them home; it is not mapped otherwise.
 struct Scratch {

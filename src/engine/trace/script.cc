@@ -71,6 +71,10 @@ DataRef Script::room(u64 length) {
   return reference;
 }
 
+void Script::point(DataRef at, u64 offset, DataRef to) {
+  pointers_.push_back({at.offset + offset, to});
+}
+
 u64 Script::data_offset(DataRef data) const {
   return data_start(operations_.size()) + data.offset;
 }
@@ -102,6 +106,9 @@ Bytes Script::serialise(RemoteAddr base) const {
     offset += sizeof operation;
   }
   if (!data_.empty()) std::memcpy(out.data() + offset, data_.data(), data_.size());
+  for (const Pointer& pointer : pointers_) {
+    put(out, offset + pointer.at, base.value + data_offset(pointer.to));
+  }
   return out;
 }
 

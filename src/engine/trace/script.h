@@ -38,6 +38,8 @@ class Script {
   DataRef data(ByteView bytes);
   DataRef text(std::string_view string);  // with its NUL
   DataRef room(u64 length);               // zeros
+  // Makes the eight bytes at `at` + `offset` the address of `to` (a pointer inside a structure).
+  void point(DataRef at, u64 offset, DataRef to);
   template <class T>
   DataRef object(const T& value) {
     return data(std::as_bytes(std::span(&value, 1)));
@@ -62,8 +64,13 @@ class Script {
 
  private:
   size_t add(Call call);
+  struct Pointer {
+    u64 at = 0;  // both: offsets in the data
+    DataRef to;
+  };
   std::vector<Call> operations_;
   Bytes data_;
+  std::vector<Pointer> pointers_;
 };
 
 // What a run gave: a result per operation, and the data area as the kernel left it.

@@ -56,6 +56,19 @@ TEST_CASE("arguments become values, earlier results and addresses of data") {
   CHECK(second.expected == 1);
 }
 
+TEST_CASE("a pointer inside data becomes the address of other data") {
+  Script script;
+  const DataRef wanted = script.object(i32{77});
+  const DataRef arguments = script.room(16);
+  script.point(arguments, 8, wanted);
+  script.call("clone", SYS_clone3, {arguments});  // moves the data: operations come first
+  const RemoteAddr base{0x7000};
+  const Bytes bytes = script.serialise(base);
+  u64 pointer = 0;
+  std::memcpy(&pointer, bytes.data() + script.data_offset(arguments) + 8, sizeof pointer);
+  CHECK(pointer == base.value + script.data_offset(wanted));
+}
+
 TEST_CASE("data lies aligned to eight bytes") {
   Script script;
   script.text("x");

@@ -1,0 +1,221 @@
+// The newborn's own code and the parent's side of it: clone, seize, exec. Emptying is empty.cc's.
+//
+// Order of things: the newborn parks its descriptors (without close-on-exec, at numbers nobody
+// needs), says so, and waits; we seize it with EXITKILL, so that from here on it dies with us; then
+// it executes its program and stops at PTRACE_EVENT_EXEC. If the exec fails it stops itself by
+// SIGSTOP and stays a copy of us. All signals but SIGTRAP (which ends scripts) are blocked
+// throughout and their actions are the default ones.
+#include "restart/birth.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/sys.h"
+#include "restart/empty.h"
+#include "trace/ptrace.h"
+
+namespace stasis::restart {
+namespace {
+
+constexpr u64 kOptions = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+constexpr i64 kStartLimitMs = 60'000;  // of a machine that swaps; only our own bugs come near
+
+// --- in the newborn: system calls only ---
+
+// struct kernel_sigaction with everything 0: the default action.
+struct KernelAction {
+  u64 handler = 0, flags = 0, restorer = 0, mask = 0;
+};
+
+void reset_signals() {
+  const KernelAction plain;
+  for (int signal = 1; signal <= 64; ++signal) {
+    // SIGKILL and SIGSTOP answer EINVAL: they have no other action anyway.
+    (void)::syscall(SYS_rt_sigaction, signal, &plain, nullptr, sizeof plain.mask);
+  }
+}
+
+// Parked numbers may be above the soft limit.
+void raise_descriptor_limit() {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // if not, dup2 below says what is wrong
+}
+
+int park(const NewbornPlan& plan) {
+  for (const Parking& parking : plan.parking) {
+    if (::dup2(parking.from, parking.to) == -1) return sys::last_code();
+  }
+  return 0;
+}
+
+bool tell(int fd, int code) {
+  return ::write(fd, &code, sizeof code) == static_cast<ssize_t>(sizeof code);
+}
+
+// --- in us ---
+
+Result<int> hear(const Gate& gate, std::string_view what) {
+  int code = 0;
+  const size_t got =
+      TRY(sys::read_full(gate.ours.get(), std::as_writable_bytes(std::span(&code, 1))));
+  if (got == sizeof code) return code;
+  return fail(ESRCH, fmt::format("a new process died before {}", what));
+}
+
+u64 all_but_trap() {
+  return ~(u64{1} << (SIGTRAP - 1));
+}
+
+// Blocks signals of this thread for a while, so that none of our handlers runs in a newborn.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    const u64 mask = all_but_trap();
+    // Cannot fail: the arguments are right.
+    (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before_, sizeof mask);
+  }
+  ~BlockedSignals() {
+    (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof before_);
+  }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  u64 before_ = 0;
+};
+
+// What the stop after the gate was opened means.
+Result<bool> has_become(Pid pid, const trace::Stop& stop) {
+  if (!stop.alive()) {
+    return fail(ESRCH, fmt::format("the new process {} died with status {}", pid, stop.status));
+  }
+  return stop.event() == PTRACE_EVENT_EXEC;
+}
+
+Result<Born> raise(Pid pid, const NewbornPlan& plan, const Gate& gate, Scratch scratch) {
+  const int parked = TRY(hear(gate, "it had its descriptors"));
+  if (parked != 0) return sys::error_of(parked, "keep descriptors for", "a new process");
+  TRY(trace::seize(pid, kOptions | PTRACE_O_TRACEEXEC).context("while making a new process"));
+  if (!tell(gate.ours.get(), 0)) return sys::last_error("start", fmt::format("process {}", pid));
+  const trace::Stop stop = TRY(trace::wait_for(pid, true, kStartLimitMs));
+  const bool became = TRY(has_become(pid, stop));
+  std::string obstacle;
+  if (became) {
+    // On to the exit of execve: registers set before it would be overwritten by its result.
+    TRY(trace::set_options(pid, kOptions));
+    TRY(trace::resume_to_call(pid));
+    TRY(has_become(pid, TRY(trace::wait_for(pid, true, kStartLimitMs))));
+  } else if (plan.executable >= 0) {
+    obstacle = ::strerror(TRY(hear(gate, "it said why it could not execute its program")));
+  }
+  return Born{TRY(empty_process(pid, scratch)), became, std::move(obstacle)};
+}
+
+}  // namespace
+
+Result<Gate> Gate::make() {
+  int ends[2];
+  TRY(sys::check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "make",
+                 "a socket pair"));
+  return Gate{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+Result<std::vector<Parking>> plan_parking(std::vector<int> ours, std::vector<int> taken,
+                                          int limit) {
+  std::sort(ours.begin(), ours.end());
+  ours.erase(std::unique(ours.begin(), ours.end()), ours.end());
+  const int count = static_cast<int>(ours.size());
+  taken.insert(taken.end(), ours.begin(), ours.end());
+  std::sort(taken.begin(), taken.end());
+  // Behind everything if there is room, which makes the numbers easy to read; else in the gaps.
+  int next = taken.empty() ? 0 : taken.back() + 1;
+  if (next > limit - count) next = 0;
+  std::vector<Parking> plan;
+  for (const int fd : ours) {
+    while (std::binary_search(taken.begin(), taken.end(), next)) ++next;
+    if (next >= limit) {
+      return fail(EMFILE,
+                  fmt::format("cannot hold {} descriptors beside those of the image: only {} are "
+                              "allowed",
+                              count, limit),
+                  "raise the hard limit of open files (ulimit -Hn)");
+    }
+    plan.push_back({fd, next++});
+  }
+  return plan;
+}
+
+void live_as_newborn(const NewbornPlan& plan, const Gate& gate) {
+  const int door = gate.theirs.get();
+  (void)::close(gate.ours.get());  // so that our end hears when the parent dies
+#ifdef PR_SET_PTRACER
+  // Yama: we need not be a descendant of who seizes us. EINVAL without Yama.
+  (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+#endif
+  reset_signals();
+  raise_descriptor_limit();
+  (void)::personality(PER_LINUX);  // ours may say READ_IMPLIES_EXEC; the image's comes later
+  int code = park(plan);
+  if (!tell(door, code)) ::_exit(1);
+  if (::read(door, &code, sizeof code) != static_cast<ssize_t>(sizeof code)) ::_exit(1);
+  if (plan.executable >= 0) {
+    char name[] = "stasis";
+    char* arguments[] = {name, nullptr};
+    char* environment[] = {nullptr};
+    (void)::syscall(SYS_execveat, plan.executable, "", arguments, environment, AT_EMPTY_PATH);
+    (void)tell(door, sys::last_code());  // who should hear it sees us stop in any case
+  }
+  const auto self = static_cast<Pid>(::syscall(SYS_getpid));  // libc's is cached, from before
+  for (;;) (void)::kill(self, SIGSTOP);
+}
+
+Result<Pid> clone_newborn(const NewbornPlan& plan, const Gate& gate, Parent parent, Pid id) {
+  const u64 flags = parent == Parent::kOurParent ? u64{CLONE_PARENT} : 0;
+  const BlockedSignals blocked;
+  long pid = 0;
+  if (id != 0) {
+    clone_args arguments = {};
+    arguments.flags = flags;
+    arguments.exit_signal = parent == Parent::kOurParent ? 0 : SIGCHLD;
+    // An address of ours for the kernel: the interface is a number.
+    arguments.set_tid = reinterpret_cast<u64>(&id);
+    arguments.set_tid_size = 1;
+    pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  } else {
+    pid = ::syscall(SYS_clone, flags | SIGCHLD, 0L, 0L, 0L, 0L);
+  }
+  if (pid == 0) live_as_newborn(plan, gate);
+  if (pid == -1) {
+    return sys::last_error("create", id != 0 ? fmt::format("process {}", id) : "a process");
+  }
+  return static_cast<Pid>(pid);
+}
+
+void drop_newborn(Pid pid, Parent parent) {
+  (void)::kill(pid, SIGKILL);  // it waits at the gate, so it is there
+  if (parent == Parent::kUs) (void)trace::wait_for(pid, true);  // nobody else knows it
+}
+
+Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate gate,
+                           Scratch scratch) {
+  gate.theirs.reset();
+  auto born = raise(pid, plan, gate, scratch);
+  if (!born) drop_newborn(pid, parent);
+  return born;
+}
+
+}  // namespace stasis::restart

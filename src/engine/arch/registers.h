@@ -5,6 +5,7 @@
 #include <sys/user.h>
 
 #include <array>
+#include <cstddef>
 #include <optional>
 
 #include "base/result.h"
@@ -35,6 +36,9 @@ u64 argument(const Registers& registers, int index);
 // Prepares a call: number and arguments in place, not yet in any call (orig_rax = -1), and the
 // instruction pointer at `at`, which must be a syscall instruction.
 void set_call(Registers& registers, RemoteAddr at, i64 number, const std::array<u64, 6>& args);
+
+// Where the result lies in the user area (PTRACE_POKEUSER).
+inline constexpr u64 kResultOffset = offsetof(user_regs_struct, rax);
 
 // Length of the syscall instruction in bytes.
 inline constexpr u64 kSyscallLength = 2;

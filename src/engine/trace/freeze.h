@@ -16,27 +16,30 @@
 
 namespace stasis::trace {
 
+class CallSite;  // what remote calls need to know of a process, found once (trace/call_site.h)
+
 struct FrozenThread {
   Pid tid = 0;
   arch::Registers registers;  // raw, as they go back: rax may be -512..-516
   u64 blocked_signals = 0;
-  bool zombie = false;         // leader that has exited; only tid is meaningful
-  i64 interrupted_call = -1;   // number of the call it was in, found out behind restart_syscall
-  i64 remaining_ns = -1;       // time that call had left; -1: no relative timeout, or not known
+  bool zombie = false;        // leader that has exited; only tid is meaningful
+  i64 interrupted_call = -1;  // number of the call it was in, found out behind restart_syscall
+  i64 remaining_ns = -1;      // time that call had left; -1: no relative timeout, or not known
 };
 
 struct FrozenProcess {
   Pid pid = 0;
-  bool stopped = false;  // was in a group stop (SIGSTOP) and will be again
+  bool stopped = false;               // was in a group stop (SIGSTOP) and will be again
   std::vector<FrozenThread> threads;  // the leader first, then ascending
   RemoteMemory memory;
+  std::shared_ptr<CallSite> call_site;
   [[nodiscard]] Pid any_live_tid() const;  // whose /proc entries work even if the leader exited
 };
 
 class Freeze {
  public:
-  // Freezes all threads of `pids`. ETIMEDOUT names the threads that did not stop; then, as after any
-  // error, everything runs again. EPERM tells why (tracer, Yama scope, other user) with a hint.
+  // Freezes all threads of `pids`. ETIMEDOUT names the threads that did not stop; then, as after
+  // any error, everything runs again. EPERM tells why (tracer, Yama scope, other user) with a hint.
   static Result<Freeze> take(std::span<const Pid> pids, i64 timeout_ms);
   Freeze(Freeze&&) noexcept;
   Freeze& operator=(Freeze&&) noexcept;
@@ -58,5 +61,9 @@ class Freeze {
 // Why `pid` cannot be traced by us, asked from what is always visible (user, tracer, dumpable, Yama
 // scope), without touching it; nullopt when nothing speaks against it. `code` is EPERM or kPtraced.
 std::optional<Error> tracing_obstacle(Pid pid);
+
+// Why system calls must not be made inside a thread (seccomp filter, shadow stack): EOPNOTSUPP.
+// Asked from what is always visible, without touching it.
+std::optional<Error> call_obstacle(Pid pid, Pid tid);
 
 }  // namespace stasis::trace

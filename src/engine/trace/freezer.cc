@@ -1,0 +1,301 @@
+// The rounds of a freeze. All is arranged so that our death at any line leaves the targets as they
+// were: SEIZE changes nothing, stops are looked at with WNOWAIT, and the one register that is
+// changed (epoll_wait's EINTR) is changed towards what the program expects. Rounds, not SIGSTOP,
+// because a group stop would be visible to the target's parent.
+#include "trace/freezer.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+
+#include "arch/call_class.h"
+#include "base/sys.h"
+
+namespace stasis::trace {
+namespace {
+
+using Phase = HeldThread::Phase;
+
+// SYSGOOD from the start: without it a pending syscall stop would kill the target if we died. What
+// the targets create meanwhile is attached at birth. Never EXITKILL.
+constexpr u64 kOptions =
+    PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
+constexpr i64 kSliceMs = 20;  // between looks whether a silent thread still lives
+
+// The thread is exiting, or was never there.
+bool is_gone(const Error& error) {
+  return error.code == ESRCH || error.code == ECHILD || error.code == ENOENT;
+}
+
+}  // namespace
+
+Freezer::Freezer(std::vector<Pid> pids, i64 deadline_ns)
+    : pids_(std::move(pids)), deadline_ns_(deadline_ns) {}
+
+Result<void> Freezer::freeze_all() {
+  SleepClock clock;
+  while (true) {
+    const std::vector<Pid> found = TRY(seize_new(clock));
+    if (found.empty()) {
+      if (TRY(complete())) return {};
+      if (expired())
+        return fail(ETIMEDOUT, "threads kept appearing or exiting until the time limit");
+      (void)::sched_yield();  // a thread is on its way out
+      continue;
+    }
+    // All at once, then wait: one by one would let spinners starve us.
+    for (const Pid tid : found) {
+      if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(interrupt_one(thread));
+    }
+    for (const Pid tid : found) {
+      if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(settle(thread));
+    }
+    // The window in which our death would show as EINTR is open for one thread at a time.
+    for (const Pid tid : found) {
+      if (HeldThread& thread = threads_.at(tid); thread.late) {
+        TRY(interrupt_one(thread));
+        TRY(settle(thread));
+      }
+    }
+  }
+}
+
+Result<std::vector<Pid>> Freezer::seize_new(SleepClock& clock) {
+  std::vector<Pid> found;
+  for (const Pid pid : pids_) {
+    const auto tids = proc::read_threads(pid);
+    if (!tids) return fail(ESRCH, fmt::format("process {} has exited", pid));
+    for (const Pid tid : *tids) {
+      const auto known = threads_.find(tid);
+      if (known == threads_.end() || known->second.phase == Phase::kGone) {
+        TRY(seize_one(pid, tid, clock, found));
+      } else if (known->second.phase == Phase::kSeized) {
+        found.push_back(tid);  // adopted at birth
+      }
+    }
+  }
+  return found;
+}
+
+Result<void> Freezer::seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector<Pid>& found) {
+  HeldThread thread;
+  thread.pid = pid;
+  thread.tid = tid;
+  observe(thread, clock);
+  auto seized = seize(tid, kOptions);
+  if (!seized) {
+    const auto status = proc::read_status(pid, tid);
+    if (!status || status->state == 'X') return {};  // gone; the next round looks again
+    if (status->state == 'Z') {
+      if (tid == pid && status->threads > 1) {
+        thread.phase = Phase::kZombie;
+        threads_[tid] = thread;
+      } else if (tid == pid) {
+        return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
+      }
+      return {};
+    }
+    if (status->tracer != ::gettid()) {
+      // EPERM also for a moment while a thread exits.
+      const bool others = std::any_of(threads_.begin(), threads_.end(),
+                                      [pid](const auto& entry) { return entry.second.pid == pid; });
+      if (status->tracer == 0 && others && !expired()) return {};
+      return std::move(seized).context(
+          fmt::format("cannot freeze process {}", proc::describe(pid)));
+    }
+    thread.adopted = true;
+  }
+  threads_[tid] = thread;
+  found.push_back(tid);
+  return {};
+}
+
+// What has to be known from before the disturbance.
+void Freezer::observe(HeldThread& thread, SleepClock& clock) {
+  const auto call = proc::read_syscall(thread.pid, thread.tid);
+  if (!call || call->running || call->number < 0) return;
+  thread.late = arch::returns_eintr(call->number);
+  if (arch::is_restart_call(call->number)) {
+    const auto path = fmt::format("/proc/{}/task/{}/wchan", thread.pid, thread.tid);
+    if (auto channel = sys::read_file(path); channel.ok()) thread.channel = std::move(*channel);
+  }
+  std::array<u64, 6> args = {};
+  std::copy(std::begin(call->args), std::end(call->args), args.begin());
+  if (wants_sample(call->number, args)) thread.sleep = clock.sample(thread.pid, thread.tid);
+}
+
+Result<void> Freezer::interrupt_one(HeldThread& thread) {
+  if (thread.adopted) return {};  // stops by itself
+  if (first_interrupt_ns_ == 0) first_interrupt_ns_ = monotonic_ns();
+  auto done = interrupt(thread.tid);
+  if (!done && !is_gone(done.error())) return done;
+  return {};  // settle() finds out what became of it
+}
+
+// Until the thread stands at a get_signal stop or is gone.
+Result<void> Freezer::settle(HeldThread& thread) {
+  while (thread.phase == Phase::kSeized) {
+    const auto stop = wait_for(thread.tid, false, kSliceMs);
+    if (stop.ok()) {
+      if (TRY(take_stop(thread, *stop))) return {};
+      continue;
+    }
+    if (is_gone(stop.error())) {
+      thread.phase = Phase::kGone;
+      return {};
+    }
+    if (stop.error().code != ETIMEDOUT) return stop.error();
+    // A leader that exits before its threads says nothing until they are gone.
+    const auto status = proc::read_status(thread.pid, thread.tid);
+    if (status.ok() && status->state == 'Z' && thread.tid == thread.pid && status->threads > 1) {
+      thread.phase = Phase::kZombie;
+      return {};
+    }
+    if (expired()) return too_late(thread);
+  }
+  return {};
+}
+
+// True when the thread has settled; otherwise it was sent on towards its stop.
+Result<bool> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
+  if (!stop.alive()) {
+    // A thread waits for its tracer to be reaped; a process is its parent's.
+    if (thread.tid != thread.pid) (void)poll_for(thread.tid, true);
+    thread.phase = Phase::kGone;
+    return true;
+  }
+  if (stop.event() == PTRACE_EVENT_STOP) {
+    auto finished = finish_stop(thread, stop);
+    if (!finished && is_gone(finished.error())) return false;  // killed under our hands
+    TRY(std::move(finished));
+    return true;
+  }
+  if (stop.event() != 0) {
+    TRY(take_birth(thread));
+    (void)resume(thread.tid);  // if it is gone the next wait says so
+    return false;
+  }
+  // A signal on its way to the program: it goes on its way, its handler is entered but not run.
+  (void)resume(thread.tid, stop.signal());
+  return false;
+}
+
+Result<void> Freezer::finish_stop(HeldThread& thread, const Stop& stop) {
+  thread.registers = TRY(get_registers(thread.tid));
+  if (arch::is_spurious_eintr(thread.registers)) {
+    TRY(poke_user(thread.tid, arch::kResultOffset, static_cast<u64>(arch::kRestartNoHand)));
+    arch::set_result(thread.registers, arch::kRestartNoHand);
+  }
+  thread.stopped_ns = monotonic_ns();
+  thread.stop_signal = stop.signal();
+  thread.phase = Phase::kStopped;
+  return {};
+}
+
+// A thread of ours has made another, or a process. Either is attached to us and about to stop.
+Result<void> Freezer::take_birth(const HeldThread& parent) {
+  const auto message = event_message(parent.tid);
+  if (!message) return {};  // the parent has died meanwhile
+  const Pid child = static_cast<Pid>(*message);
+  const auto status = proc::read_status(child);
+  if (!status) return {};
+  if (std::find(pids_.begin(), pids_.end(), status->tgid) == pids_.end()) {
+    return let_newborn_go(child);
+  }
+  if (!threads_.contains(child)) {
+    HeldThread& thread = threads_[child];
+    thread.pid = status->tgid;
+    thread.tid = child;
+    thread.adopted = true;
+  }
+  return {};
+}
+
+// A new process is outside of the scope that was asked for.
+Result<void> Freezer::let_newborn_go(Pid child) {
+  while (true) {
+    const auto stop = wait_for(child, false, kSliceMs);
+    if (stop.ok() && !stop->alive()) return {};
+    if (stop.ok()) {
+      const bool event = stop->event() != 0;
+      if (detach(child, event ? 0 : stop->signal()).ok()) return {};
+    } else if (stop.error().code != ETIMEDOUT) {
+      return {};  // gone
+    }
+    if (expired()) return fail(ETIMEDOUT, fmt::format("new process {} did not stop", child));
+  }
+}
+
+Result<bool> Freezer::complete() const {
+  for (const Pid pid : pids_) {
+    const auto held = std::count_if(threads_.begin(), threads_.end(), [&](const auto& entry) {
+      return entry.second.pid == pid &&
+             (entry.second.phase == Phase::kStopped || entry.second.phase == Phase::kZombie);
+    });
+    const auto status = proc::read_status(pid);
+    if (!status) return fail(ESRCH, fmt::format("process {} has exited", pid));
+    if (status->threads != static_cast<u32>(held)) return false;
+  }
+  return true;
+}
+
+Error Freezer::too_late(const HeldThread& thread) const {
+  const auto status = proc::read_status(thread.pid, thread.tid);
+  const char state = status.ok() ? status->state : '?';
+  const auto late = std::count_if(threads_.begin(), threads_.end(), [](const auto& entry) {
+    return entry.second.phase == Phase::kSeized;
+  });
+  return fail(ETIMEDOUT,
+              fmt::format("thread {} of process {} did not stop in time (state {}{}; {} of {} "
+                          "threads still ran)",
+                          thread.tid, proc::describe(thread.pid), state,
+                          state == 'D' ? ": an uninterruptible wait in the kernel" : "", late,
+                          threads_.size()));
+}
+
+Result<void> Freezer::release() {
+  std::vector<const HeldThread*> dead;
+  for (const auto& [tid, thread] : threads_) {
+    if (thread.phase == Phase::kZombie || thread.phase == Phase::kGone) continue;
+    if (thread.phase == Phase::kSeized) {
+      // Only a stopped thread can be let go; if it does not stop the kernel does it at our end.
+      if (!thread.adopted) (void)interrupt(tid);
+      const auto stop = wait_for(tid, false, kSliceMs);
+      const bool alive = stop.ok() && stop->alive();
+      const bool signal = alive && stop->event() == 0;
+      if (alive && !signal && stop->event() != PTRACE_EVENT_STOP) {
+        const auto child = event_message(tid);
+        if (child.ok() && !threads_.contains(static_cast<Pid>(*child)))
+          (void)let_newborn_go(static_cast<Pid>(*child));
+      }
+      (void)detach(tid, signal ? stop->signal() : 0);
+      continue;
+    }
+    const auto done = detach(tid);
+    if (!done) dead.push_back(&thread);
+  }
+  std::sort(dead.begin(), dead.end(), [](const auto* a, const auto* b) {
+    return (a->tid == a->pid) < (b->tid == b->pid);  // leaders last: they wait for their threads
+  });
+  std::string names;
+  for (const HeldThread* thread : dead) {
+    // A killed process is not reported to its parent before its tracer has seen all of it. Where
+    // we are the parent, its end is left for whoever waits in this process.
+    const auto status = proc::read_status(thread->pid);
+    const bool ours = status.ok() && status->parent == ::getpid() && thread->tid == thread->pid;
+    if (!ours) (void)wait_for(thread->tid, true, 1000);
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", thread->tid);
+  }
+  threads_.clear();
+  if (!dead.empty()) return fail(ESRCH, fmt::format("died while frozen: thread {}", names));
+  return {};
+}
+
+}  // namespace stasis::trace

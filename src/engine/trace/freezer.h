@@ -1,0 +1,73 @@
+// Freezer: the rounds in which all threads of some processes are found, seized and stopped. Holds
+// the seizure of every thread it has met until release(). Internal to trace/.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arch/registers.h"
+#include "base/result.h"
+#include "proc/status.h"
+#include "trace/ptrace.h"
+#include "trace/time_left.h"
+
+namespace stasis::trace {
+
+struct HeldThread {
+  enum class Phase {
+    kSeized,   // runs
+    kStopped,  // at a get_signal stop
+    kZombie,   // a leader that has exited while threads go on
+    kGone,
+  };
+  Pid pid = 0, tid = 0;
+  Phase phase = Phase::kSeized;
+  bool adopted = false;  // born during the freeze: attached and stopped by the kernel
+  bool late = false;     // in a call of the epoll_wait class
+  std::string channel;   // where it waited, asked only if it was in restart_syscall
+  std::optional<SleepSample> sleep;
+  int stop_signal = 0;  // SIGTRAP, or the signal of the group stop it was in
+  i64 stopped_ns = 0;
+  arch::Registers registers;  // with -ERESTARTNOHAND already in place of EINTR
+};
+
+class Freezer {
+ public:
+  Freezer(std::vector<Pid> pids, i64 deadline_ns);
+  Freezer(const Freezer&) = delete;
+  Freezer& operator=(const Freezer&) = delete;
+  ~Freezer() { (void)release(); }  // a dead thread is no news here
+
+  // Rounds until all threads of all processes are stopped. After an error: release().
+  Result<void> freeze_all();
+  // Lets all run on; tells which had died.
+  Result<void> release();
+
+  [[nodiscard]] const std::map<Pid, HeldThread>& threads() const { return threads_; }
+  std::map<Pid, HeldThread>& threads() { return threads_; }
+  // CLOCK_MONOTONIC of the first interruption; 0 before it.
+  [[nodiscard]] i64 first_interrupt_ns() const { return first_interrupt_ns_; }
+
+ private:
+  Result<std::vector<Pid>> seize_new(SleepClock& clock);
+  Result<void> seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector<Pid>& found);
+  static void observe(HeldThread& thread, SleepClock& clock);
+  Result<void> interrupt_one(HeldThread& thread);
+  Result<void> settle(HeldThread& thread);
+  Result<bool> take_stop(HeldThread& thread, const Stop& stop);
+  Result<void> take_birth(const HeldThread& parent);
+  Result<void> finish_stop(HeldThread& thread, const Stop& stop);
+  Result<void> let_newborn_go(Pid child);
+  Result<bool> complete() const;
+  [[nodiscard]] Error too_late(const HeldThread& thread) const;
+  [[nodiscard]] bool expired() const { return monotonic_ns() >= deadline_ns_; }
+
+  std::vector<Pid> pids_;
+  i64 deadline_ns_;
+  i64 first_interrupt_ns_ = 0;
+  std::map<Pid, HeldThread> threads_;
+};
+
+}  // namespace stasis::trace

@@ -1,0 +1,120 @@
+// Why a process cannot be traced, or calls cannot be made inside it: diagnosed from what the kernel
+// shows to everybody, after one harmless question (may /proc/PID/mem be opened?) that is checked
+// exactly as PTRACE_SEIZE would be. Touches nothing.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/sys.h"
+#include "proc/status.h"
+#include "trace/freeze.h"
+
+namespace stasis::trace {
+namespace {
+
+std::string cannot_attach(Pid pid) {
+  return fmt::format("cannot attach to process {}: Operation not permitted", proc::describe(pid));
+}
+
+// 0 where the kernel has no Yama.
+int yama_scope() {
+  const auto text = sys::read_file("/proc/sys/kernel/yama/ptrace_scope");
+  return text.ok() && !text->empty() ? text->front() - '0' : 0;
+}
+
+std::optional<std::string> yama_hint(Pid pid) {
+  switch (yama_scope()) {
+    case 1:
+      return fmt::format(
+          "This system allows tracing only of one's own descendants (kernel.yama.ptrace_scope = "
+          "1), "
+          "and process {0} was started before and is not one.\n"
+          "Start programs with `cr_run PROGRAM` so that they can be checkpointed, or link them "
+          "with "
+          "libcr;\n"
+          "for this one: type `exec cr_checkpoint {0}` in the shell that started it, or ask an "
+          "administrator: `sudo sysctl kernel.yama.ptrace_scope=0`.",
+          pid);
+    case 2:
+      return "This system allows tracing only for administrators (kernel.yama.ptrace_scope = 2).\n"
+             "Start the program with `cr_run --userns`, or run this command as root.";
+    case 3:
+      return "Tracing is switched off until the next boot (kernel.yama.ptrace_scope = 3): nothing "
+             "can be checkpointed.";
+    default:
+      return std::nullopt;
+  }
+}
+
+bool may_trace(Pid pid, const std::vector<Pid>& threads) {
+  if (sys::open(fmt::format("/proc/{}/mem", pid), O_RDONLY).ok()) return true;
+  // The leader may have exited; its threads tell.
+  for (const Pid tid : threads) {
+    if (sys::open(fmt::format("/proc/{}/task/{}/mem", pid, tid), O_RDONLY).ok()) return true;
+  }
+  return false;
+}
+
+Error diagnose(Pid pid, const proc::Status& status) {
+  const u32 ours = ::geteuid();
+  for (const u32 uid : status.uids) {
+    if (uid == ours || ours == 0) continue;
+    return fail(EPERM, cannot_attach(pid),
+                fmt::format("It belongs to user {}, and you are user {}: run this command as that "
+                            "user or as root.",
+                            uid, ours));
+  }
+  if (const auto hint = yama_hint(pid); hint && (ours != 0 || yama_scope() == 3)) {
+    return fail(EPERM, cannot_attach(pid), *hint);
+  }
+  const auto owner = sys::stat(fmt::format("/proc/{}", pid));
+  if (owner.ok() && owner->st_uid != ours) {
+    return fail(EPERM, cannot_attach(pid),
+                "It is not dumpable (a set-user-id program, a file that may not be read, or "
+                "prctl(PR_SET_DUMPABLE, 0)): only root may trace it.");
+  }
+  return fail(
+      EPERM, cannot_attach(pid),
+      "The kernel does not say why: a kernel thread, a security module, or capabilities that "
+      "you lack.");
+}
+
+}  // namespace
+
+std::optional<Error> tracing_obstacle(Pid pid) {
+  const auto status = proc::read_status(pid);
+  if (!status) return fail(ESRCH, fmt::format("there is no process {}", pid));
+  if (status->tracer != 0 && status->tracer != ::gettid()) {
+    return fail(
+        kPtraced,
+        fmt::format("process {} is already traced by process {}", proc::describe(pid),
+                    proc::describe(status->tracer)),
+        "A process can have only one tracer (a debugger, strace, another checkpoint): end it "
+        "first.");
+  }
+  const auto threads = proc::read_threads(pid);
+  if (may_trace(pid, threads.ok() ? *threads : std::vector<Pid>())) return std::nullopt;
+  if (status->state == 'Z' && status->threads <= 1) {
+    return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
+  }
+  return diagnose(pid, *status);
+}
+
+std::optional<Error> call_obstacle(Pid pid, Pid tid) {
+  const auto status = proc::read_status(pid, tid);
+  if (!status) return fail(ESRCH, fmt::format("there is no thread {} of process {}", tid, pid));
+  if (status->seccomp != 0) {
+    return fail(EOPNOTSUPP,
+                fmt::format("process {} runs under a seccomp filter", proc::describe(pid)),
+                "A filter may kill the program for the questions that have to be asked inside it.");
+  }
+  if (status->thread_features.find("shstk") != std::string::npos) {
+    return fail(EOPNOTSUPP, fmt::format("process {} uses a shadow stack", proc::describe(pid)),
+                "Start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off.");
+  }
+  return std::nullopt;
+}
+
+}  // namespace stasis::trace

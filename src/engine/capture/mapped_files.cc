@@ -54,7 +54,8 @@ Result<UniqueFd> open_if_same(const std::string& path, const proc::Area& area) {
 }
 
 bool is_shared_memory(const proc::Area& area) {
-  return area.path == "/dev/zero" && area.deleted;
+  // Named by PR_SET_VMA it shows as "[anon_shmem:NAME]".
+  return (area.path == "/dev/zero" && area.deleted) || area.path.starts_with("[anon_shmem:");
 }
 
 constexpr std::string_view kMemfdPrefix = "/memfd:";

@@ -30,17 +30,22 @@ class Destination {
   ~Destination();  // removes what was not committed
 
   [[nodiscard]] int fd() const { return fd_.get(); }
-  [[nodiscard]] const std::string& path() const { return path_; }            // the final name
+  [[nodiscard]] const std::string& path() const { return path_; }             // the final name
   [[nodiscard]] const std::string& written_path() const { return working_; }  // while writing
-  // Sync, rename, sync the directory.
+  // Sync, close, rename, sync the directory. fd() is gone afterwards.
   Result<void> commit();
 
  private:
   Destination() = default;
+  Result<void> open_temporary();
+  Result<void> open_in_place();
+  Result<void> make_backup();
+  [[nodiscard]] bool is_still_ours() const;
+
   UniqueFd fd_;
   std::string path_, working_;
   DestinationOptions options_;
-  bool committed_ = true;
+  bool committed_ = true;  // nothing to remove
 };
 
 }  // namespace stasis::format

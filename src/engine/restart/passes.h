@@ -26,6 +26,7 @@ struct BuildState {
   // rseq_cs of threads (by the id they have now) that were in a critical section; registering
   // clears it, so finish_process() writes it back.
   std::map<Pid, u64> rseq_sections;
+  u64 bytes_done = 0;  // of data_bytes(), for progress
 
   [[nodiscard]] const model::Process& process(size_t index) const {
     return context.image.processes[index];
@@ -42,6 +43,9 @@ inline bool maps_writable_shared(const model::Vma& vma) {
   }
   return (vma.protection & kWrite) != 0;
 }
+
+// Bytes of page contents that rebuild_memory() copies for all processes of the image (pure).
+u64 data_bytes(const model::Image& image);
 
 // Where the build's scratch area may lie: free in all layouts of the image and in ours (pure).
 Result<Scratch> choose_scratch(const model::Image& image, u64 length);

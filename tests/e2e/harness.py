@@ -128,6 +128,7 @@ class Case:
         self.name = name
         self.folder = folder
         self.started = []
+        self.descriptors = []  # closed at the end
         self.images = 0
 
     def file(self, name):
@@ -197,6 +198,8 @@ class Case:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 pass
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 def read_bytes(path):

@@ -6,11 +6,14 @@
 A line a case: PASS, FAIL with why and the command that repeats it, or SKIP with the reason."""
 
 import argparse
+import fcntl
 import fnmatch
 import os
 import shlex
 import signal
+import subprocess
 import sys
+import termios
 
 from harness import (LIMIT, Case, Commands, Failed, Report, Skipped, differences, look, read,
                      said, status_field, tids, until)
@@ -24,7 +27,9 @@ class Fixture:
         self.folder = case.file("at")
         os.mkdir(self.folder)
         os.mkfifo(self.file("gate"))
-        self.process = case.start([path, self.folder])
+        self.on_terminal = os.path.basename(path).startswith("tty_")
+        self.terminal = None  # the master's end
+        self.process = case.start([path, self.folder], **self.standard_descriptors())
         self.restarted = False
         until(lambda: self.status() or self.process.poll() is not None, "the fixture's ready line")
         word, _, rest = self.status().partition(" ")
@@ -35,6 +40,18 @@ class Fixture:
         self.pid = int(rest.split()[0])
         self.hint = rest.split()[1:]
         self.until_waiting()
+
+    def standard_descriptors(self):
+        """Options of Popen that give a new terminal, for fixtures that want one."""
+        if not self.on_terminal:
+            return {}
+        self.terminal, slave = os.openpty()
+        self.case.descriptors += [self.terminal, slave]
+
+        def take_terminal():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        return {"stdin": slave, "stdout": slave, "stderr": slave, "preexec_fn": take_terminal}
 
     def file(self, name):
         return os.path.join(self.folder, name)
@@ -48,12 +65,14 @@ class Fixture:
             if self.process.poll() is not None:
                 raise Failed(f"ended with {self.process.returncode} instead of waiting: "
                              f"{self.status()} {said(self.process)}")
-            if status_field(self.pid, "TracerPid") != "0":
-                return False
+            if self.restarted and status_field(self.pid, "TracerPid") != "0":
+                return False  # still being built
             for tid in tids(self.pid):
                 call = read(f"/proc/{self.pid}/task/{tid}/syscall").split()
                 if call and call[0] in ("257", "2", "56"):  # openat, open; openat of others
                     return True
+                if not call and status_field(self.pid, "State").startswith("S"):
+                    return True  # it hides from us (not dumpable)
             return False
         until(waits, f"process {self.pid} to wait at its gate (state "
                      f"{status_field(self.pid, 'State')}; {said(self.process)})")
@@ -83,6 +102,9 @@ class Fixture:
     def go(self, word="go"):
         """Lets it check itself."""
         self.say(word)
+        if self.on_terminal:
+            os.write(self.terminal, b"typed\n")
+            self.until_on_terminal(b"the fixture got typed")
         try:
             status = self.process.wait(LIMIT)
         except Exception:
@@ -90,6 +112,19 @@ class Fixture:
                          f"{status_field(self.pid, 'State')})") from None
         if status != 0 or self.status() != "ok":
             raise Failed(f"status {status}: {self.status()} {said(self.process)}")
+
+    def until_on_terminal(self, words):
+        got = b""
+        os.set_blocking(self.terminal, False)
+
+        def seen():
+            nonlocal got
+            try:
+                got += os.read(self.terminal, 4096)
+            except OSError:
+                pass
+            return words in got
+        until(seen, f"{words} on the terminal")
 
     def stop(self):
         if "stop" in self.hint:
@@ -142,7 +177,7 @@ class Fixture:
 
     def restart(self, image, *options):
         before = self.pid
-        self.process = self.case.restart(image, *options)
+        self.process = self.case.restart(image, *options, **self.standard_descriptors())
         self.restarted = True
         self.pid = self.case.restarted_pid(self.process, self.folder)
         if "--no-restore-pid" not in options and self.pid != before:
@@ -212,7 +247,6 @@ def oracle(case, fixture):
     first = fixture.checkpoint_kill()
     fixture.restart(first)
     second = fixture.checkpoint()
-    import subprocess
     done = subprocess.run([tool, first, second], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, errors="replace", timeout=LIMIT)
     if done.returncode:
@@ -224,7 +258,7 @@ def oracle(case, fixture):
 
 def refused(case, fixture):
     """Refused by name, before it was touched; it runs on and no file is left."""
-    words = " ".join(fixture.hint[1:])
+    words = " ".join(fixture.hint[1:]).lower().split(" & ")
     before = look(fixture.pid)
     image = case.new_image()
     for options in (["--check", fixture.pid], ["-f", image, fixture.pid]):
@@ -232,8 +266,9 @@ def refused(case, fixture):
         text = done.stdout + done.stderr
         if done.returncode == 0:
             raise Failed(f"cr_checkpoint {options[0]} exits 0, although this is not supported")
-        if words.lower() not in text.lower():
-            raise Failed(f"refused by {options[0]} without the words '{words}': {text.strip()}")
+        missing = [word for word in words if word not in text.lower()]
+        if missing:
+            raise Failed(f"refused by {options[0]} without the words {missing}: {text.strip()}")
     changed = differences(before, look(fixture.pid))
     if changed:
         raise Failed("changed by the refused checkpoint: " + "; ".join(changed))
@@ -242,6 +277,10 @@ def refused(case, fixture):
         raise Failed(f"left behind by the refused checkpoint: {left}")
     fixture.go()
 
+
+# These end some wait of their own by time, so that a later image has other threads.
+NOT_FOR_ORACLE = {"call_epoll_wait", "call_futex_timeout", "call_poll", "call_semop",
+                  "call_sigtimedwait", "call_sleep", "call_spin_syscalls"}
 
 SCENARIOS = {"undisturbed": undisturbed, "continue": continue_, "kill_restart": kill_restart,
              "restart_twice": restart_twice, "restart_of_restart": restart_of_restart,
@@ -283,6 +322,8 @@ def main():
         for scenario in scenarios:
             # What is to be refused is refused once.
             if name.startswith("refuse_") and scenario not in ("undisturbed", "continue"):
+                continue
+            if scenario == "oracle" and name in NOT_FOR_ORACLE:
                 continue
             cases.append((f"{name} {scenario}", body(os.path.join(folder, name),
                                                      SCENARIOS[scenario])))

@@ -32,8 +32,7 @@ Layout with_scratch(const model::Image& image, const Scratch& scratch) {
 Layout::Layout(const model::Image& image) {
   for (const model::Process& process : image.processes) {
     for (const model::Vma& vma : process.memory.vmas) add(vma.start, vma.length());
-    add(process.memory.marks.start_brk,
-        process.memory.marks.brk - process.memory.marks.start_brk);
+    add(process.memory.marks.start_brk, process.memory.marks.brk - process.memory.marks.start_brk);
   }
 }
 

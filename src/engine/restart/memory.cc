@@ -28,8 +28,10 @@ class Rebuild {
         index_(index),
         target_(state.targets[index]),
         process_(state.process(index)),
-        plan_{state.context.image, process_,
-              [this](const model::Vma& vma) { return descriptor_of(vma); }, {}} {}
+        plan_{state.context.image,
+              process_,
+              [this](const model::Vma& vma) { return descriptor_of(vma); },
+              {}} {}
 
   Result<void> shared_memory() {
     plan_.shared_homes = TRY(shared_homes(image(), target_.scratch()));

@@ -22,13 +22,13 @@ constexpr u32 kReadWrite = PROT_READ | PROT_WRITE;
 constexpr u64 kAnyFd = ~u64{0};
 
 bool is_shared_memory(const model::Image& image, const model::Vma& vma) {
-  return vma.resource && std::holds_alternative<model::SharedMemory>(image.resources[*vma.resource]);
+  return vma.resource &&
+         std::holds_alternative<model::SharedMemory>(image.resources[*vma.resource]);
 }
 
 bool is_private(const model::Vma& vma) {
-  return !vma.shared &&
-         (vma.kind == model::VmaKind::kAnonymous || vma.kind == model::VmaKind::kStack ||
-          vma.kind == model::VmaKind::kFile);
+  return !vma.shared && (vma.kind == model::VmaKind::kAnonymous ||
+                         vma.kind == model::VmaKind::kStack || vma.kind == model::VmaKind::kFile);
 }
 
 bool overlaps(const model::Vma& vma, const model::Run& run) {
@@ -48,9 +48,9 @@ void add_shared_piece(const MemoryPlan& plan, const model::Vma& vma, Script& scr
   // An old size of 0 makes a second mapping of the same pages: mremap(2).
   const RemoteAddr from = plan.shared_homes.at(*vma.resource) + vma.offset;
   const std::string what = describe_area(plan.image, vma);
-  script.expect("map " + what, static_cast<i64>(vma.start.value), SYS_mremap,
-                {from.value, u64{0}, vma.length(), u64{MREMAP_MAYMOVE | MREMAP_FIXED},
-                 vma.start.value});
+  script.expect(
+      "map " + what, static_cast<i64>(vma.start.value), SYS_mremap,
+      {from.value, u64{0}, vma.length(), u64{MREMAP_MAYMOVE | MREMAP_FIXED}, vma.start.value});
   if (vma.protection != kReadWrite) {
     script.call("protect " + what, SYS_mprotect,
                 {vma.start.value, vma.length(), u64{vma.protection}});
@@ -111,15 +111,14 @@ bool MemoryPlan::needs_writing(const model::Vma& vma) const {
     return run.offset + run.length <= vma.start.value;
   });
   const bool file = vma.kind == model::VmaKind::kFile;
-  return std::any_of(first, std::partition_point(first, all.end(),
-                                                 [&](const model::Run& run) {
-                                                   return run.offset < vma.end.value;
-                                                 }),
-                     [&](const model::Run& run) {
-                       return overlaps(vma, run) &&
-                              (run.kind == model::RunKind::kData ||
-                               (run.kind == model::RunKind::kZero && file));
-                     });
+  return std::any_of(
+      first,
+      std::partition_point(first, all.end(),
+                           [&](const model::Run& run) { return run.offset < vma.end.value; }),
+      [&](const model::Run& run) {
+        return overlaps(vma, run) &&
+               (run.kind == model::RunKind::kData || (run.kind == model::RunKind::kZero && file));
+      });
 }
 
 Script shared_script(const model::Image& image,
@@ -134,8 +133,8 @@ Script shared_script(const model::Image& image,
   for (const auto& [resource, start] : homes) {
     const u64 size = page_up(std::get<model::SharedMemory>(image.resources[resource]).size);
     if (size == 0) continue;
-    script.expect(fmt::format("map {} bytes of shared memory", size),
-                  static_cast<i64>(start.value), SYS_mmap,
+    script.expect(fmt::format("map {} bytes of shared memory", size), static_cast<i64>(start.value),
+                  SYS_mmap,
                   {start.value, size, u64{kReadWrite},
                    u64{MAP_FIXED_NOREPLACE | MAP_SHARED | MAP_ANONYMOUS} | reserve[resource],
                    kAnyFd, u64{0}});
@@ -239,8 +238,8 @@ Result<Script> vdso_script(const std::vector<proc::Area>& now, const model::Memo
   for (const Move& move : moves) {
     script.expect(fmt::format("move {} to {:#x}", move.name, move.to.value),
                   static_cast<i64>(move.to.value), SYS_mremap,
-                  {move.from.value, move.length, move.length,
-                   u64{MREMAP_MAYMOVE | MREMAP_FIXED}, move.to.value});
+                  {move.from.value, move.length, move.length, u64{MREMAP_MAYMOVE | MREMAP_FIXED},
+                   move.to.value});
   }
   return script;
 }
@@ -255,13 +254,12 @@ Bytes marks_block(const model::Memory& memory, RemoteAddr at) {
     u32 exe_fd;
   };
   const model::MemoryMarks& m = memory.marks;
-  const Block block = {
-      {m.start_code.value, m.end_code.value, m.start_data.value, m.end_data.value,
-       m.start_brk.value, m.brk.value, m.start_stack.value, m.arg_start.value, m.arg_end.value,
-       m.env_start.value, m.env_end.value},
-      at.value + sizeof(Block),
-      static_cast<u32>(memory.auxv.size()),
-      ~u32{0}};
+  const Block block = {{m.start_code.value, m.end_code.value, m.start_data.value, m.end_data.value,
+                        m.start_brk.value, m.brk.value, m.start_stack.value, m.arg_start.value,
+                        m.arg_end.value, m.env_start.value, m.env_end.value},
+                       at.value + sizeof(Block),
+                       static_cast<u32>(memory.auxv.size()),
+                       ~u32{0}};
   Bytes bytes(sizeof block + memory.auxv.size());
   std::memcpy(bytes.data(), &block, sizeof block);
   if (!memory.auxv.empty()) {

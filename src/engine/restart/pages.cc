@@ -175,8 +175,8 @@ Result<std::vector<Piece>> pieces_of_memory(const model::Memory& memory, const m
     while (at < end) {
       while (vma != memory.vmas.end() && vma->end.value <= at) ++vma;
       if (vma == memory.vmas.end() || vma->start.value > at || !can_hold(*vma)) {
-        return fail(EINVAL, fmt::format("the image has contents at {:#x}, where nothing is mapped",
-                                        at));
+        return fail(EINVAL,
+                    fmt::format("the image has contents at {:#x}, where nothing is mapped", at));
       }
       const u64 length = std::min(end, vma->end.value) - at;
       const bool zero = run.kind == model::RunKind::kZero;

@@ -53,16 +53,16 @@ Result<void> redirect(BuildState& state, size_t index, const std::vector<proc::A
   if (saved == nullptr) return {};
   const Bytes own = own_vdso();
   const u64 own_offset = area_named(areas, "[vdso]")->start - areas.front().start;
-  const Bytes code = TRY(
-      arch::redirect_vdso(state.context.image.origin.vdso, own, home + own_offset));
+  const Bytes code =
+      TRY(arch::redirect_vdso(state.context.image.origin.vdso, own, home + own_offset));
   trace::Script map;
   map.expect("map the old vdso's place", static_cast<i64>(saved->start.value), SYS_mmap,
              {saved->start.value, saved->length(), u64{PROT_READ | PROT_WRITE},
               u64{MAP_FIXED_NOREPLACE | MAP_PRIVATE | MAP_ANONYMOUS}, ~u64{0}, u64{0}});
   Target& target = state.targets[index];
   (void)TRY(target.run(map));
-  TRY(target.memory().write(saved->start, ByteView(code).first(
-                                              std::min<u64>(code.size(), saved->length()))));
+  TRY(target.memory().write(saved->start,
+                            ByteView(code).first(std::min<u64>(code.size(), saved->length()))));
   trace::Script protect;
   protect.call("protect the old vdso's place", SYS_mprotect,
                {saved->start.value, saved->length(), u64{PROT_READ | PROT_EXEC}});

@@ -1,0 +1,165 @@
+// setres[ug]id, setgroups, capset and prctl, in the order that capabilities(7) asks for: the
+// bounding set and groups while the capabilities for that are there, then ids, then capabilities.
+#include "restart/credentials.h"
+
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+
+namespace stasis::restart {
+namespace {
+
+constexpr int kCapabilities = 64;
+
+constexpr u64 bit(int capability) {
+  return u64{1} << capability;
+}
+bool has(const model::Credentials& who, int capability) {
+  return (who.effective & bit(capability)) != 0;
+}
+
+bool all_among(const std::vector<u32>& wanted, const std::vector<u32>& ours) {
+  return std::all_of(wanted.begin(), wanted.end(),
+                     [&](u32 id) { return std::find(ours.begin(), ours.end(), id) != ours.end(); });
+}
+
+std::vector<u32> sorted(std::vector<u32> ids) {
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+std::string listed(const std::vector<u32>& ids) {
+  return ids.empty() ? "none" : fmt::format("{}", fmt::join(ids, " "));
+}
+
+void add_ids(const model::Credentials& saved, const model::Credentials& now,
+             trace::Script& script) {
+  const auto three = [](const std::vector<u32>& ids) {
+    return std::vector<trace::Argument>{u64{ids[0]}, u64{ids[1]}, u64{ids[2]}};
+  };
+  if (sorted(saved.groups) != sorted(now.groups)) {
+    const trace::DataRef list = script.data(std::as_bytes(std::span(saved.groups)));
+    script.call("set the groups", SYS_setgroups, {u64{saved.groups.size()}, list});
+  }
+  if (saved.gids != now.gids && saved.gids.size() == 4) {
+    script.call("set the group ids", SYS_setresgid, three(saved.gids));
+    script.attempt("set the group id for files", SYS_setfsgid, {u64{saved.gids[3]}});
+  }
+  if (saved.uids != now.uids && saved.uids.size() == 4) {
+    script.call("keep capabilities", SYS_prctl, {u64{PR_SET_KEEPCAPS}, u64{1}});
+    script.call("set the user ids", SYS_setresuid, three(saved.uids));
+    script.attempt("set the user id for files", SYS_setfsuid, {u64{saved.uids[3]}});
+  }
+}
+
+void add_capabilities(const model::Credentials& saved, const model::Credentials& now,
+                      trace::Script& script) {
+  const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  const u64 permitted = saved.permitted & now.permitted;
+  const u64 effective = saved.effective & permitted;
+  const u64 inheritable = saved.inheritable;
+  std::array<__user_cap_data_struct, 2> data = {};
+  for (unsigned half = 0; half < 2; ++half) {
+    const unsigned shift = half * 32;
+    data[half] = {static_cast<u32>(effective >> shift), static_cast<u32>(permitted >> shift),
+                  static_cast<u32>(inheritable >> shift)};
+  }
+  script.call("set the capabilities", SYS_capset, {script.object(header), script.object(data)});
+}
+
+void add_ambient(const model::Credentials& saved, const model::Credentials& now,
+                 trace::Script& script) {
+  if (saved.ambient == now.ambient) return;
+  script.call("clear the ambient capabilities", SYS_prctl,
+              {u64{PR_CAP_AMBIENT}, u64{PR_CAP_AMBIENT_CLEAR_ALL}, u64{0}, u64{0}, u64{0}});
+  for (int capability = 0; capability < kCapabilities; ++capability) {
+    if ((saved.ambient & bit(capability)) == 0) continue;
+    script.call(fmt::format("raise the ambient capability {}", capability), SYS_prctl,
+                {u64{PR_CAP_AMBIENT}, u64{PR_CAP_AMBIENT_RAISE}, static_cast<u64>(capability),
+                 u64{0}, u64{0}});
+  }
+}
+
+}  // namespace
+
+model::Credentials credentials_of(const proc::Status& status) {
+  return {.uids = status.uids,
+          .gids = status.gids,
+          .groups = status.groups,
+          .effective = status.cap_effective,
+          .permitted = status.cap_permitted,
+          .inheritable = status.cap_inheritable,
+          .bounding = status.cap_bounding,
+          .ambient = status.cap_ambient,
+          .securebits = 0};
+}
+
+std::vector<Refusal> credential_obstacles(const model::Credentials& saved,
+                                          const model::Credentials& ours,
+                                          const std::string& subject) {
+  std::vector<Refusal> refusals;
+  const auto refuse = [&](std::string reason, std::string advice) {
+    refusals.push_back({subject, std::move(reason), std::move(advice)});
+  };
+  if (!has(ours, CAP_SETUID) && !all_among(saved.uids, ours.uids)) {
+    refuse(fmt::format("it ran with the user ids {}, which user {} may not take",
+                       listed(saved.uids), listed(ours.uids)),
+           "restart it as that user");
+  }
+  const bool groups = has(ours, CAP_SETGID);
+  if (!groups && !all_among(saved.gids, ours.gids)) {
+    refuse(fmt::format("it ran with the group ids {}; ours are {}", listed(saved.gids),
+                       listed(ours.gids)),
+           "restart it with that group (newgrp)");
+  }
+  if (!groups && sorted(saved.groups) != sorted(ours.groups)) {
+    refuse(fmt::format("it belonged to the groups {}; ours are {}", listed(saved.groups),
+                       listed(ours.groups)),
+           "restart it as a member of these groups");
+  }
+  if ((saved.permitted & ~ours.permitted) != 0) {
+    refuse(fmt::format("it had the capabilities {:#x}, of which we lack {:#x}", saved.permitted,
+                       saved.permitted & ~ours.permitted),
+           "restart it with these capabilities");
+  }
+  if (saved.securebits != ours.securebits && !has(ours, CAP_SETPCAP)) {
+    refuse(fmt::format("it had the secure bits {:#x}; ours are {:#x}", saved.securebits,
+                       ours.securebits),
+           "restart it with these secure bits (setpriv --securebits)");
+  }
+  if ((ours.bounding & ~saved.bounding) != 0 && !has(ours, CAP_SETPCAP)) {
+    refuse(fmt::format("its capabilities were bounded to {:#x} and would be to {:#x}",
+                       saved.bounding, ours.bounding),
+           "restart it with the smaller bounding set (setpriv --bounding-set)");
+  }
+  return refusals;
+}
+
+trace::Script credentials_script(const model::Credentials& saved, const model::Credentials& now,
+                                 bool own_namespace) {
+  trace::Script script;
+  for (int capability = 0; capability < kCapabilities; ++capability) {
+    if ((now.bounding & ~saved.bounding & bit(capability)) == 0) continue;
+    script.call(fmt::format("drop capability {} from the bounding set", capability), SYS_prctl,
+                {u64{PR_CAPBSET_DROP}, static_cast<u64>(capability), u64{0}, u64{0}, u64{0}});
+  }
+  if (saved.securebits != now.securebits) {
+    script.call("set the secure bits", SYS_prctl, {u64{PR_SET_SECUREBITS}, u64{saved.securebits}});
+  }
+  if (!own_namespace) add_ids(saved, now, script);
+  const bool same = saved.permitted == now.permitted && saved.effective == now.effective &&
+                    saved.inheritable == now.inheritable;
+  if (!same || !script.empty()) add_capabilities(saved, now, script);
+  add_ambient(saved, now, script);
+  if (saved.uids != now.uids && !own_namespace && (saved.securebits & SECBIT_KEEP_CAPS) == 0) {
+    script.call("keep capabilities no more", SYS_prctl, {u64{PR_SET_KEEPCAPS}, u64{0}});
+  }
+  return script;
+}
+
+}  // namespace stasis::restart

@@ -1,0 +1,161 @@
+// rebuild_threads(): one script a thread, all started together.
+#include "restart/threads.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "restart/passes.h"
+
+namespace stasis::restart {
+namespace {
+
+// struct sched_attr as of Linux 3.14.
+struct SchedAttr {
+  u32 size;
+  u32 policy;
+  u64 flags;
+  i32 nice;
+  u32 priority;
+  u64 runtime, deadline, period;
+};
+static_assert(sizeof(SchedAttr) == 48);
+
+constexpr u64 kOnStack = 1, kAutodisarm = u64{1} << 31;  // SS_*
+constexpr u32 kStackDisabled = 2;
+constexpr u32 kBestEffort = 2, kIoClassShift = 13;  // ioprio_set(2)
+constexpr u64 kIoprioWhoProcess = 1;
+constexpr u64 kRseqSectionOffset = 8;  // rseq_cs in struct rseq
+
+bool is_fair(u32 policy) {
+  return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
+}
+
+// Reading the priority of a thread that never asked for one gives what follows from its nice value.
+bool is_default_io_priority(const model::Scheduling& saved) {
+  const u32 from_nice = kBestEffort << kIoClassShift | static_cast<u32>(saved.nice + 20) / 5;
+  return saved.io_priority == 0 || saved.io_priority == from_nice;
+}
+
+void add_scheduling(const model::Scheduling& saved, const MachineFacts& facts,
+                    trace::Script& script) {
+  SchedAttr attr = {sizeof(SchedAttr), saved.policy,     saved.flags,       saved.nice,
+                    saved.priority,    saved.runtime_ns, saved.deadline_ns, saved.period_ns};
+  if (is_fair(saved.policy)) {
+    // For these the runtime is a wished-for slice (Linux 6.12); the default is no wish.
+    if (attr.runtime == facts.default_slice_ns) attr.runtime = 0;
+    attr.deadline = attr.period = 0;
+  }
+  script.call("set the scheduling policy", SYS_sched_setattr,
+              {u64{0}, script.object(attr), u64{0}});
+  if (!is_default_io_priority(saved)) {
+    script.call("set the I/O priority", SYS_ioprio_set,
+                {kIoprioWhoProcess, u64{0}, u64{saved.io_priority}});
+  }
+  if (const auto mask = affinity_for(saved.affinity, facts)) {
+    script.call("set the CPU affinity", SYS_sched_setaffinity,
+                {u64{0}, u64{mask->size()}, script.data(*mask)});
+  }
+  if (saved.timer_slack_ns != 0) {
+    script.call("set the timer slack", SYS_prctl, {u64{PR_SET_TIMERSLACK}, saved.timer_slack_ns});
+  }
+}
+
+void add_alternate_stack(const model::AlternateStack& saved, trace::Script& script) {
+  if ((saved.flags & kStackDisabled) != 0 || saved.size == 0) return;
+  // A thread that runs on it reads back SS_ONSTACK, which is not for setting.
+  const std::array<u64, 3> stack = {saved.sp.value, saved.flags & ~kOnStack & (kAutodisarm | 0xff),
+                                    saved.size};
+  script.call("set the alternate signal stack", SYS_sigaltstack, {script.object(stack), u64{0}});
+}
+
+u32 cpu_count(const Bytes& mask) {
+  u32 count = 0;
+  for (const std::byte byte : mask) {
+    count += static_cast<u32>(std::popcount(std::to_integer<u8>(byte)));
+  }
+  return count;
+}
+
+bool intersects(const Bytes& a, const Bytes& b) {
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    if ((a[i] & b[i]) != std::byte{0}) return true;
+  }
+  return false;
+}
+
+Result<MachineFacts> facts_of(const model::Image& image) {
+  MachineFacts facts;
+  facts.saved_cpus = image.origin.cpus;
+  SchedAttr attr = {};
+  (void)TRY(sys::raw("read", "our scheduling", SYS_sched_getattr, 0, &attr, sizeof attr, 0));
+  if (is_fair(attr.policy)) facts.default_slice_ns = attr.runtime;
+  facts.possible.resize(1024);
+  const long size = TRY(sys::raw("read", "our CPU affinity", SYS_sched_getaffinity, 0,
+                                 facts.possible.size(), facts.possible.data()));
+  facts.possible.resize(static_cast<size_t>(size));
+  return facts;
+}
+
+// Registering rseq clears the pointer to the critical section the thread may be in.
+void note_rseq_section(BuildState& state, size_t index, const model::Thread& thread, Pid tid) {
+  if (!thread.rseq) return;
+  const auto section =
+      state.targets[index].memory().read_object<u64>(thread.rseq->address + kRseqSectionOffset);
+  if (section && *section != 0) state.rseq_sections[tid] = *section;
+}
+
+}  // namespace
+
+std::optional<Bytes> affinity_for(const Bytes& saved, const MachineFacts& facts) {
+  if (saved.empty()) return std::nullopt;
+  if (facts.saved_cpus != 0 && cpu_count(saved) >= facts.saved_cpus) {
+    return Bytes(std::max<size_t>(facts.possible.size(), 8), std::byte{0xff});
+  }
+  if (!intersects(saved, facts.possible)) return std::nullopt;
+  return saved;
+}
+
+trace::Script thread_script(const model::Thread& thread, const MachineFacts& facts) {
+  trace::Script script;
+  if (thread.robust_list) {
+    script.call("set the robust list", SYS_set_robust_list,
+                {thread.robust_list.value, thread.robust_list_length});
+  }
+  script.call("set the tid address", SYS_set_tid_address, {thread.tid_address.value});
+  add_alternate_stack(thread.alternate_stack, script);
+  script.call("set the name", SYS_prctl, {u64{PR_SET_NAME}, script.text(thread.name)});
+  if (thread.rseq) {
+    script.call(
+        "register rseq", SYS_rseq,
+        {thread.rseq->address.value, u64{thread.rseq->size}, u64{0}, u64{thread.rseq->signature}});
+  }
+  add_scheduling(thread.scheduling, facts, script);
+  return script;
+}
+
+Result<void> rebuild_threads(BuildState& state, size_t index) {
+  const MachineFacts facts = TRY(facts_of(state.context.image));
+  std::vector<ThreadScript> scripts;
+  for (const model::Thread& thread : state.process(index).threads) {
+    if (thread.zombie) continue;
+    const Pid tid = state.ids.at(thread.tid);
+    note_rseq_section(state, index, thread, tid);
+    scripts.push_back({tid, thread_script(thread, facts)});
+    if (!affinity_for(thread.scheduling.affinity, facts)) {
+      log::warn("thread {}: none of the CPUs it was bound to is here", thread.tid);
+    }
+  }
+  (void)TRY(state.targets[index].run_together(scripts).context(
+      fmt::format("threads of process {}", state.process(index).pid)));
+  return {};
+}
+
+}  // namespace stasis::restart

@@ -26,7 +26,8 @@ namespace stasis::resource {
 // ------------------------------------------------------------------ capture
 
 // A descriptor as seen from outside. `duplicate` is ours (pidfd_getfd): the same open file
-// description, so reading it or moving its offset would disturb the target; use pread, tee, MSG_PEEK.
+// description, so reading it or moving its offset would disturb the target; use pread, tee,
+// MSG_PEEK.
 struct FdFacts {
   Pid pid = 0;
   int number = 0;

@@ -1,0 +1,129 @@
+// Making files that the image carries. A file without a name is first made under its old name where
+// that is free (so /proc shows the same "(deleted)" link), else under a temporary one beside it,
+// and unlinked before anybody else could care. Falls back to TMPDIR, /tmp and memory.
+#include "resource/content.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/sys.h"
+#include "resource/path.h"
+
+namespace stasis::resource {
+namespace {
+
+constexpr u64 kBlock = 1 << 20;  // bytes read from the image at once
+constexpr int kTries = 100;      // temporary names
+
+std::vector<std::string> directories(const std::string& path) {
+  std::vector<std::string> all = {directory_of(path)};
+  if (const char* temporary = std::getenv("TMPDIR"); temporary != nullptr) {
+    all.emplace_back(temporary);
+  }
+  all.emplace_back("/tmp");
+  std::erase(all, "");
+  return all;
+}
+
+bool usable(const std::string& directory) {
+  const auto status = sys::stat(directory);
+  return status.ok() && S_ISDIR(status->st_mode) &&
+         ::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+// A new file at exactly `path`, unlinked again.
+Result<UniqueFd> make_unlinked(const std::string& path) {
+  UniqueFd fd = TRY(sys::open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  TRY(sys::check(::unlink(path.c_str()), "remove", path));
+  return fd;
+}
+
+Result<UniqueFd> make_in(const std::string& directory, const CarriedFile& file) {
+  if (file.anonymous) {
+    auto fd = sys::open(directory, O_TMPFILE | O_RDWR, 0600);
+    if (fd) return fd;  // else the filesystem has no O_TMPFILE
+  }
+  const std::string stem = directory + "/" + base_name(file.path);
+  auto made = make_unlinked(stem);
+  for (int i = 0; !made && made.error().code == EEXIST && i < kTries; ++i) {
+    made = make_unlinked(fmt::format("{}.{}.{}", stem, ::getpid(), i));
+  }
+  return made;
+}
+
+}  // namespace
+
+Result<std::string> carried_file_directory(const std::string& path) {
+  for (const std::string& directory : directories(path)) {
+    if (usable(directory)) return directory;
+  }
+  return fail(ENOENT, fmt::format("there is no directory to make {} again in", path),
+              "set TMPDIR to a directory with room");
+}
+
+Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& context) {
+  Result<UniqueFd> fd = fail(ENOENT, "no directory");
+  for (const std::string& directory : directories(file.path)) {
+    if (usable(directory)) fd = make_in(directory, file);
+    if (!fd) continue;
+    if (directory != directory_of(file.path)) {
+      context.notes.push_back(fmt::format("{} was made again in {}", file.path, directory));
+    }
+    break;
+  }
+  if (!fd) {
+    const std::string name = base_name(file.path);
+    fd = UniqueFd(
+        TRY(sys::check(::memfd_create(name.c_str(), MFD_CLOEXEC), "make in memory", file.path)));
+    context.notes.push_back(fmt::format("{} was made again in memory", file.path));
+  }
+  TRY(write_content(fd->get(), file.content, context).context("cannot fill " + file.path));
+  return fd;
+}
+
+Result<void> finish_carried_file(int fd, const CarriedFile& file) {
+  TRY(sys::check(::fchmod(fd, file.mode & 07777), "set the permissions of", file.path));
+  const struct timespec modified = {file.mtime_ns / 1'000'000'000, file.mtime_ns % 1'000'000'000};
+  const struct timespec times[2] = {{0, UTIME_OMIT}, modified};
+  TRY(sys::check(::futimens(fd, times), "set the time of", file.path));
+  return {};
+}
+
+Result<void> write_content(int fd, model::SpaceIndex space, RestoreContext& context) {
+  if (space >= context.image.spaces.size()) return fail(EINVAL, "the image lacks a file's content");
+  const model::Space& content = context.image.spaces[space];
+  TRY(sys::check(::ftruncate(fd, static_cast<off_t>(content.size)), "set the size of",
+                 content.label));
+  Bytes block;
+  for (const model::Run& run : content.runs) {
+    if (run.kind != model::RunKind::kData) continue;  // a new file reads as zeros
+    for (u64 done = 0; done < run.length; done += block.size()) {
+      const model::Run part{run.offset + done, std::min(kBlock, run.length - done),
+                            model::RunKind::kData};
+      block.resize(part.length);
+      TRY(context.pages.read(space, std::span(&part, 1), block));
+      const u64 inside = part.offset >= content.size ? 0 : content.size - part.offset;
+      const auto useful = ByteView(block).first(std::min<u64>(inside, part.length));
+      TRY(sys::pwrite_all(fd, useful, part.offset));
+    }
+  }
+  return {};
+}
+
+Result<UniqueFd> open_for_capture(const FdFacts& facts) {
+  auto again = sys::open(fd_path(facts.duplicate.get()), O_RDONLY);
+  if (again) return again;
+  const bool readable = (facts.info.flags & (O_PATH | O_ACCMODE)) != O_WRONLY;
+  if (!readable || (facts.info.flags & (O_DIRECT | O_PATH)) != 0) {
+    return std::move(again).context("cannot read " + facts.describe());
+  }
+  return sys::duplicate(facts.duplicate.get());
+}
+
+}  // namespace stasis::resource

@@ -1,0 +1,34 @@
+// Files that the image carries whole, made again: in the directory they were in where that is
+// possible, without a name at the end, as they were.
+#pragma once
+
+#include <string>
+
+#include "resource/handler.h"
+
+namespace stasis::resource {
+
+// What a carried file must be made with.
+struct CarriedFile {
+  std::string path;        // where it was, relocated
+  u32 mode = 0600;         // permissions at the end
+  bool anonymous = false;  // was made with O_TMPFILE
+  model::SpaceIndex content = 0;
+  i64 mtime_ns = 0;
+};
+
+// An O_RDWR descriptor of a new file without a name that holds the content. Permissions are 0600
+// until finish_carried_file(), so that it can be opened again through /proc/self/fd.
+Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& context);
+Result<void> finish_carried_file(int fd, const CarriedFile& file);
+
+// Where make_carried_file would put it; ENOENT text when nowhere. Creates nothing.
+Result<std::string> carried_file_directory(const std::string& path);
+
+// Writes the data runs of a space into an empty file and gives it its size.
+Result<void> write_content(int fd, model::SpaceIndex space, RestoreContext& context);
+
+// A descriptor of ours for reading a file from outside, at its own offset and without O_DIRECT.
+Result<UniqueFd> open_for_capture(const FdFacts& facts);
+
+}  // namespace stasis::resource

@@ -1,0 +1,109 @@
+// Directories: opened again by path; the position is the kernel's own cookie, set by lseek. A
+// removed directory is made under its name, opened and removed again.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/sys.h"
+#include "resource/content.h"
+#include "resource/file_check.h"
+#include "resource/kinds.h"
+#include "resource/path.h"
+#include "resource/uses.h"
+
+namespace stasis::resource {
+namespace {
+
+using model::Directory;
+
+constexpr u32 kReopenFlags = O_NONBLOCK | O_NOATIME | O_PATH | O_NOFOLLOW | O_DIRECTORY;
+
+bool recognises(const FdFacts& facts) {
+  return S_ISDIR(facts.status.st_mode) && facts.link.starts_with('/');
+}
+
+bool is_removed(const FdFacts& facts) {
+  // A removed directory has st_nlink 0 on most filesystems, 1 or 2 on others: its path tells.
+  if (!split_link(facts.link).deleted) return false;
+  const auto found = sys::lstat(facts.link);
+  return !found || found->st_ino != facts.status.st_ino || found->st_dev != facts.status.st_dev;
+}
+
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
+  if (is_removed(facts)) return std::nullopt;
+  const auto found = sys::lstat(facts.link);
+  if (found && found->st_ino == facts.status.st_ino && found->st_dev == facts.status.st_dev) {
+    return std::nullopt;
+  }
+  return Refusal{facts.describe(),
+                 "its path leads to another directory here, or to none: it was "
+                 "opened in another mount namespace, or something is mounted over it",
+                 ""};
+}
+
+std::string identity(const FdFacts& facts) {
+  return fmt::format("directory:{}:{}:{}", facts.status.st_dev, facts.status.st_ino, facts.link);
+}
+
+Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {
+  const bool removed = is_removed(facts);
+  return model::Resource(Directory{removed ? split_link(facts.link).path : facts.link,
+                                   identity_of(facts.status), removed});
+}
+
+std::vector<Refusal> restore_obstacles(const model::Resource& resource,
+                                       const RestoreContext& context) {
+  const auto& directory = std::get<Directory>(resource);
+  const std::string path = context.relocate(directory.path);
+  const std::string subject = subject_of(context.image, resource, directory.path);
+  if (directory.deleted) {
+    const auto place = carried_file_directory(path);
+    if (place) return {};
+    return {{subject, place.error().message(), place.error().hint}};
+  }
+  const auto status = sys::stat(path);
+  if (!status) {
+    return {{subject, status.error().message(),
+             "make the directory again, or use --relocate if it is somewhere else now"}};
+  }
+  if (S_ISDIR(status->st_mode)) return {};
+  return {{subject,
+           fmt::format("{} was a directory and is {} now", path, type_name(status->st_mode)),
+           "make the directory again"}};
+}
+
+Result<UniqueFd> open_removed(const Directory& directory, const std::string& path, int flags) {
+  const std::string parent = TRY(carried_file_directory(path));
+  std::string name = (parent == "/" ? "" : parent) + "/" + base_name(path);
+  if (::mkdir(name.c_str(), directory.identity.mode & 07777) != 0) {
+    name += fmt::format(".{}", ::getpid());  // somebody has that name now
+    TRY(sys::check(::mkdir(name.c_str(), directory.identity.mode & 07777), "make", name));
+  }
+  auto fd = sys::open(name, flags);
+  TRY(sys::check(::rmdir(name.c_str()), "remove", name));
+  return fd;
+}
+
+Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
+  const model::OpenFile& open_file = context.image.open_files[index];
+  const auto& directory = std::get<Directory>(context.image.resources[open_file.resource]);
+  const std::string path = context.relocate(directory.path);
+  const int flags = static_cast<int>(open_file.flags & kReopenFlags);
+  auto fd = directory.deleted ? open_removed(directory, path, flags) : sys::open(path, flags);
+  return std::move(fd).context(subject_of(context.image, index, directory.path));
+}
+
+}  // namespace
+
+const Handler kDirectoryHandler = {.kind = Directory::kKind,
+                                   .recognises = recognises,
+                                   .obstacle = obstacle,
+                                   .identity = identity,
+                                   .capture = capture,
+                                   .restore_obstacles = restore_obstacles,
+                                   .create = create,
+                                   .settle = nullptr};
+
+}  // namespace stasis::resource

@@ -1,0 +1,211 @@
+// epoll instances. An item is known to the kernel by an open file AND the number it had when it was
+// added; the number may mean something else by now, or nothing. kcmp tells which descriptor is the
+// open file. Items are added again inside the target, under the same numbers (settle).
+//
+// Not kept: which items were ready in which order, and whether an edge-triggered item had already
+// told its edge: it tells it once more, which programs must bear anyway (epoll(7)).
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/kcmp.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <map>
+
+#include "base/sys.h"
+#include "resource/kinds.h"
+#include "resource/uses.h"
+
+namespace stasis::resource {
+namespace {
+
+using model::Epoll;
+using model::EpollItem;
+
+bool recognises(const FdFacts& facts) {
+  return facts.link == "anon_inode:[eventpoll]";
+}
+
+struct Place {
+  Pid pid = 0;
+  int number = 0;
+};
+
+// Whether descriptor `place` is the open file that the item watches. `nth`: which of the items with
+// this number, in the order of fdinfo.
+bool watches(const FdFacts& facts, const proc::EpollEntry& entry, u32 nth, Place place) {
+  const struct kcmp_epoll_slot slot = {static_cast<u32>(facts.number),
+                                       static_cast<u32>(entry.number), nth};
+  const auto answer = sys::raw("compare", facts.describe(), SYS_kcmp, place.pid, facts.pid,
+                               KCMP_EPOLL_TFD, place.number, &slot);
+  if (answer) return *answer == 0;
+  if (answer.error().code != ENOSYS && answer.error().code != EOPNOTSUPP) return false;
+  // Without kcmp: the number still leads to the same inode.
+  const auto now = sys::stat(fmt::format("/proc/{}/fd/{}", place.pid, place.number));
+  return now.ok() && place.number == entry.number && now->st_ino == entry.inode;
+}
+
+// A descriptor of the image that is the item's open file: under its own number, else under any.
+std::optional<Place> find(const FdFacts& facts, const proc::EpollEntry& entry, u32 nth,
+                          CaptureContext& context) {
+  std::vector<Pid> pids = {facts.pid};
+  for (const Pid pid : context.processes()) {
+    if (pid != facts.pid) pids.push_back(pid);
+  }
+  for (const Pid pid : pids) {
+    const Place usual{pid, entry.number};
+    if (watches(facts, entry, nth, usual)) return usual;
+  }
+  for (const Pid pid : pids) {
+    const auto numbers = proc::read_descriptors(pid);
+    if (!numbers) continue;
+    for (const int number : *numbers) {
+      if (watches(facts, entry, nth, {pid, number})) return Place{pid, number};
+    }
+  }
+  return std::nullopt;
+}
+
+Refusal lost_item(const FdFacts& facts, const proc::EpollEntry& entry) {
+  return {facts.describe(),
+          fmt::format("it watches a file that was added as descriptor {} and that no descriptor of "
+                      "the saved processes refers to any more",
+                      entry.number),
+          "save all processes that share the file together"};
+}
+
+// Calls use(entry, place) for every item; false ends it.
+template <class Use>
+void for_each_item(const FdFacts& facts, CaptureContext& context, Use use) {
+  std::map<int, u32> count;
+  for (const proc::EpollEntry& entry : facts.info.epoll) {
+    const u32 nth = count[entry.number]++;
+    if (!use(entry, find(facts, entry, nth, context))) return;
+  }
+}
+
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext& context) {
+  std::optional<Refusal> refusal;
+  if (!facts.duplicate) return refusal;  // kcmp has the same rule; capture will tell
+  for_each_item(facts, context, [&](const proc::EpollEntry& entry, std::optional<Place> place) {
+    if (!place) refusal = lost_item(facts, entry);
+    return place.has_value();
+  });
+  return refusal;
+}
+
+Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
+  Epoll epoll;
+  std::optional<Refusal> refusal;
+  for_each_item(facts, context, [&](const proc::EpollEntry& entry, std::optional<Place> place) {
+    const auto open_file = place ? context.open_file(place->pid, place->number) : std::nullopt;
+    if (!open_file) {
+      refusal = lost_item(facts, entry);
+      return false;
+    }
+    epoll.items.push_back(EpollItem{entry.number, *open_file, entry.events, entry.data});
+    return true;
+  });
+  if (refusal) return fail(EOPNOTSUPP, refusal->subject + ": " + refusal->reason, refusal->advice);
+  return model::Resource(epoll);
+}
+
+// ------------------------------------------------------------------ restart
+
+// The first process that has both the instance and the watched file: it adds the item.
+const model::Process* who_adds(const model::Image& image, model::OpenFileIndex epoll,
+                               const EpollItem& item) {
+  for (const model::Process& process : image.processes) {
+    if (first_descriptor(process, epoll) != nullptr &&
+        first_descriptor(process, item.open_file) != nullptr) {
+      return &process;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<Refusal> restore_obstacles(const model::Resource& resource,
+                                       const RestoreContext& context) {
+  std::vector<Refusal> refusals;
+  const model::ResourceIndex index = index_of(context.image, resource);
+  for (model::OpenFileIndex i = 0; i < context.image.open_files.size(); ++i) {
+    if (context.image.open_files[i].resource != index) continue;
+    for (const EpollItem& item : std::get<Epoll>(resource).items) {
+      if (who_adds(context.image, i, item) != nullptr) continue;
+      refusals.push_back({subject_of(context.image, i, "epoll"),
+                          fmt::format("no process has both it and the file that it watches as "
+                                      "descriptor {}",
+                                      item.number),
+                          ""});
+    }
+  }
+  return refusals;
+}
+
+Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
+  return UniqueFd(TRY(sys::check(::epoll_create1(EPOLL_CLOEXEC), "make",
+                                 subject_of(context.image, index, "epoll"))));
+}
+
+const model::Descriptor* at_number(const model::Process& process, int number) {
+  for (const model::Descriptor& descriptor : process.descriptors) {
+    if (descriptor.number == number) return &descriptor;
+  }
+  return nullptr;
+}
+
+// Adds one item. If its number means another file by now, that one steps aside for a moment.
+void add_item(const model::Descriptor& epoll, const EpollItem& item, SettleCalls& calls) {
+  trace::Script& script = *calls.script;
+  struct epoll_event event = {};
+  event.events = item.events;
+  event.data.u64 = item.data;
+  const std::string what =
+      fmt::format("watch descriptor {} in epoll {}", item.number, epoll.number);
+  const auto number = static_cast<u64>(item.number);
+  trace::Argument instance = static_cast<u64>(epoll.number);
+  const auto add = [&] {
+    script.call(what, SYS_epoll_ctl, {instance, u64{EPOLL_CTL_ADD}, number, script.object(event)});
+  };
+  const model::Descriptor* holder = at_number(calls.process, item.number);
+  if (holder != nullptr && holder->open_file == item.open_file) return add();
+
+  const auto source = static_cast<u64>(first_descriptor(calls.process, item.open_file)->number);
+  if (holder == nullptr) {
+    script.call(what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
+    add();
+    script.call(what, SYS_close, {number});
+    return;
+  }
+  const size_t aside = script.call(what, SYS_fcntl, {number, u64{F_DUPFD_CLOEXEC}, u64{0}});
+  if (holder->number == epoll.number) instance = trace::ResultOf{aside};
+  script.call(what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
+  add();
+  const u64 close_on_exec = holder->close_on_exec ? O_CLOEXEC : 0;
+  script.call(what, SYS_dup3, {trace::ResultOf{aside}, number, close_on_exec});
+  script.call(what, SYS_close, {trace::ResultOf{aside}});
+}
+
+void settle(const model::Descriptor& descriptor, RestoreContext& context, SettleCalls& calls) {
+  const model::OpenFile& file = context.image.open_files[descriptor.open_file];
+  for (const EpollItem& item : std::get<Epoll>(context.image.resources[file.resource]).items) {
+    const model::Process* process = who_adds(context.image, descriptor.open_file, item);
+    if (process != nullptr && process->pid == calls.process.pid) add_item(descriptor, item, calls);
+  }
+}
+
+}  // namespace
+
+const Handler kEpollHandler = {.kind = Epoll::kKind,
+                               .recognises = recognises,
+                               .obstacle = obstacle,
+                               .identity = [](const FdFacts&) { return std::string(); },
+                               .capture = capture,
+                               .restore_obstacles = restore_obstacles,
+                               .create = create,
+                               .settle = settle,
+                               .settle_in_each_process = true};
+
+}  // namespace stasis::resource

@@ -1,0 +1,229 @@
+// Regular files. One that still has a name is opened again by it; what is in it belongs to the
+// person, not to the image. One without a name (unlinked, O_TMPFILE) is carried whole. Also
+// anything opened with O_PATH that is not a directory: only its name matters.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include <cctype>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "resource/content.h"
+#include "resource/file_check.h"
+#include "resource/kinds.h"
+#include "resource/path.h"
+#include "resource/uses.h"
+
+#ifndef MQUEUE_MAGIC
+#define MQUEUE_MAGIC 0x19800202
+#endif
+#ifndef SECRETMEM_MAGIC
+#define SECRETMEM_MAGIC 0x5345434d
+#endif
+
+namespace stasis::resource {
+namespace {
+
+using model::RegularFile;
+
+constexpr u32 kTmpFileBit = O_TMPFILE & ~O_DIRECTORY;
+// Flags that open(2) takes again; creation flags did their work long ago.
+constexpr u32 kReopenFlags =
+    O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_PATH;
+
+bool path_only(const FdFacts& facts) {
+  return (facts.info.flags & O_PATH) != 0;
+}
+
+u64 filesystem_type(const FdFacts& facts) {
+  struct statfs about = {};
+  const std::string path = fmt::format("/proc/{}/fd/{}", facts.pid, facts.number);
+  if (::statfs(path.c_str(), &about) != 0) return 0;
+  return static_cast<u64>(about.f_type);
+}
+
+bool recognises(const FdFacts& facts) {
+  if (!facts.link.starts_with('/') || S_ISDIR(facts.status.st_mode)) return false;
+  if (path_only(facts)) return true;
+  if (!S_ISREG(facts.status.st_mode)) return false;
+  const u64 type = filesystem_type(facts);
+  return type != MQUEUE_MAGIC && type != SECRETMEM_MAGIC;
+}
+
+bool is_same_file(const std::string& path, const struct stat& wanted) {
+  const auto found = sys::lstat(path);
+  return found.ok() && found->st_dev == wanted.st_dev && found->st_ino == wanted.st_ino;
+}
+
+struct Located {
+  std::string path;
+  bool deleted = false;    // no name is left, as far as can be seen
+  bool elsewhere = false;  // it has a name, but nobody knows which
+};
+
+// A file unlinked under the name it was opened by may have another in the same directory (link,
+// then unlink; rename over it on some filesystems).
+std::string other_name(const std::string& path, const struct stat& wanted) {
+  const std::string directory = directory_of(path);
+  const auto names = sys::list_directory(directory);
+  if (!names) return {};
+  for (const std::string& name : *names) {
+    std::string candidate = (directory == "/" ? "" : directory) + "/" + name;
+    if (is_same_file(candidate, wanted)) return candidate;
+  }
+  return {};
+}
+
+Located locate(const FdFacts& facts) {
+  const LinkName name = split_link(facts.link);
+  if (!name.deleted || is_same_file(facts.link, facts.status)) return {facts.link};
+  if (facts.status.st_nlink == 0) return {name.path, true, false};
+  const std::string other = other_name(name.path, facts.status);
+  if (!other.empty()) return {other};
+  return {name.path, true, true};
+}
+
+bool belongs_to_a_process(const FdFacts& facts) {
+  return facts.link.starts_with("/proc/") && facts.link.size() > 6 &&
+         std::isdigit(static_cast<unsigned char>(facts.link[6])) != 0 &&
+         filesystem_type(facts) == PROC_SUPER_MAGIC;
+}
+
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
+  if (belongs_to_a_process(facts)) {
+    return Refusal{facts.describe(),
+                   "files of /proc about a process cannot be opened again before "
+                   "that process exists",
+                   ""};
+  }
+  const Located located = locate(facts);
+  if (!located.deleted && !is_same_file(located.path, facts.status)) {
+    return Refusal{facts.describe(),
+                   "its path leads to another file here, or to none: it was opened "
+                   "in another mount namespace, or something is mounted over it",
+                   ""};
+  }
+  if (located.elsewhere && may_write(facts.info.flags)) {
+    return Refusal{facts.describe(),
+                   "the file was removed under this name but has another one that "
+                   "cannot be found",
+                   "give it its name back: ln"};
+  }
+  if (located.deleted && facts.duplicate) {
+    const auto readable = open_for_capture(facts);
+    if (!readable) return Refusal{facts.describe(), readable.error().message(), ""};
+  }
+  return std::nullopt;
+}
+
+std::string identity(const FdFacts& facts) {
+  const Located located = locate(facts);
+  const std::string number = fmt::format("file:{}:{}", facts.status.st_dev, facts.status.st_ino);
+  return located.deleted ? number : number + ":" + located.path;
+}
+
+Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
+  const Located located = locate(facts);
+  RegularFile file;
+  file.path = located.path;
+  file.identity = identity_of(facts.status);
+  file.deleted = located.deleted;
+  if (!located.deleted) return model::Resource(file);
+  file.linkable = (facts.info.flags & kTmpFileBit) != 0;
+  UniqueFd content = TRY(open_for_capture(facts));
+  file.content = TRY(context.add_content(std::move(content), file.identity.size, facts.link));
+  return model::Resource(file);
+}
+
+std::vector<Refusal> restore_obstacles(const model::Resource& resource,
+                                       const RestoreContext& context) {
+  const auto& file = std::get<RegularFile>(resource);
+  if (file.content) return {};
+  const FileUse use = use_of(context.image, index_of(context.image, resource));
+  return check_file(file, context.relocate(file.path), use, context.options);
+}
+
+CarriedFile carried(const RegularFile& file, const RestoreContext& context) {
+  return {context.relocate(file.path), file.identity.mode, file.linkable, *file.content,
+          file.identity.mtime_ns};
+}
+
+Result<UniqueFd> open_carried(const model::OpenFile& open_file, RestoreContext& context) {
+  const int made = TRY(carried_descriptor(open_file.resource, context));
+  const auto given = std::pair(open_file.resource, std::string("given"));
+  // The first O_RDWR one is the file as it was made: it alone keeps the mark of O_TMPFILE.
+  if ((open_file.flags & kTmpFileBit) != 0 && access_mode(open_file.flags) == O_RDWR &&
+      !context.made.contains(given)) {
+    context.made[given] = TRY(sys::duplicate(made));
+    return sys::duplicate(made);
+  }
+  return sys::open(fd_path(made), static_cast<int>(open_file.flags & kReopenFlags));
+}
+
+Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
+  const model::OpenFile& open_file = context.image.open_files[index];
+  const auto& file = std::get<RegularFile>(context.image.resources[open_file.resource]);
+  if (file.content) return open_carried(open_file, context);
+  const int flags = static_cast<int>(open_file.flags & (kReopenFlags | O_NOFOLLOW)) | O_NOCTTY;
+  return sys::open(context.relocate(file.path), flags)
+      .context(subject_of(context.image, index, file.path));
+}
+
+}  // namespace
+
+Result<int> carried_descriptor(model::ResourceIndex resource, RestoreContext& context) {
+  const auto key = std::pair(resource, std::string("content"));
+  const auto found = context.made.find(key);
+  if (found != context.made.end()) return found->second.get();
+  const auto& file = std::get<RegularFile>(context.image.resources[resource]);
+  UniqueFd made = TRY(make_carried_file(carried(file, context), context));
+  return (context.made[key] = std::move(made)).get();
+}
+
+Result<void> finish_regular_file(model::ResourceIndex resource, RestoreContext& context) {
+  const auto found = context.made.find({resource, "content"});
+  if (found == context.made.end()) return {};
+  const auto& file = std::get<RegularFile>(context.image.resources[resource]);
+  return finish_carried_file(found->second.get(), carried(file, context));
+}
+
+model::FileIdentity identity_of(const struct stat& status) {
+  model::FileIdentity identity;
+  identity.device = status.st_dev;
+  identity.inode = status.st_ino;
+  identity.size = S_ISREG(status.st_mode) ? static_cast<u64>(status.st_size) : 0;
+  identity.mtime_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+  identity.mode = status.st_mode;
+  return identity;
+}
+
+Result<model::RegularFile> describe_mapped_file(const std::string& path, u64 inode) {
+  const struct stat status = TRY(sys::stat(path));
+  if (!S_ISREG(status.st_mode)) {
+    return fail(ESTALE, fmt::format("{} is {} now", path, type_name(status.st_mode)));
+  }
+  // Only the inode is compared: on overlay and btrfs the device of maps is not that of stat.
+  if (status.st_ino != inode) {
+    return fail(ESTALE, fmt::format("{} is another file than the one that is mapped", path));
+  }
+  RegularFile file;
+  file.path = path;
+  file.identity = identity_of(status);
+  const auto fd = sys::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (fd) file.identity.build_id = read_build_id(fd->get());
+  return file;
+}
+
+const Handler kRegularFileHandler = {.kind = RegularFile::kKind,
+                                     .recognises = recognises,
+                                     .obstacle = obstacle,
+                                     .identity = identity,
+                                     .capture = capture,
+                                     .restore_obstacles = restore_obstacles,
+                                     .create = create,
+                                     .settle = nullptr};
+
+}  // namespace stasis::resource

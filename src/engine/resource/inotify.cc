@@ -1,0 +1,142 @@
+// inotify instances: which paths, with which masks, under which watch descriptors. Events that the
+// program has not read cannot be put back, so a moment with some in the queue is refused.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "resource/inotify_paths.h"
+#include "resource/kinds.h"
+#include "resource/uses.h"
+
+namespace stasis::resource {
+namespace {
+
+using model::Inotify;
+using model::InotifyWatch;
+
+constexpr i32 kMaxSkipped = 200'000;  // watch descriptors to use up for a high one (0.2 s)
+constexpr u32 kMaskBits = IN_ALL_EVENTS | IN_EXCL_UNLINK | IN_ONESHOT;
+
+bool recognises(const FdFacts& facts) {
+  return facts.link == "anon_inode:inotify" || facts.link == "anon_inode:[inotify]";
+}
+
+std::optional<Refusal> queued_events(const FdFacts& facts) {
+  int bytes = 0;
+  if (!facts.duplicate || ::ioctl(facts.duplicate.get(), FIONREAD, &bytes) != 0 || bytes == 0) {
+    return std::nullopt;
+  }
+  return Refusal{
+      facts.describe(),
+      fmt::format("{} bytes of file events wait in it that the program has not read; they "
+                  "cannot be put back",
+                  bytes),
+      "try again when the program has read them"};
+}
+
+Refusal lost_path(const FdFacts& facts, const proc::InotifyEntry& watch) {
+  return {facts.describe(),
+          fmt::format("it watches inode {} of device {:x}, whose path could not be "
+                      "found",
+                      watch.inode, watch.device),
+          "start the program with the watched directory as its working directory or an argument"};
+}
+
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
+  const auto paths = find_watched_paths(facts.pid, facts.info.inotify);
+  for (const proc::InotifyEntry& watch : facts.info.inotify) {
+    if (!paths.contains(watch.wd)) return lost_path(facts, watch);
+    if (watch.wd > kMaxSkipped) {
+      return Refusal{facts.describe(),
+                     fmt::format("it has a watch descriptor too high to be had "
+                                 "again ({})",
+                                 watch.wd),
+                     ""};
+    }
+  }
+  return std::nullopt;  // queued events come and go: only the capture itself counts
+}
+
+Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
+  auto refusal = queued_events(facts);
+  if (!refusal) refusal = obstacle(facts, context);
+  if (refusal) return fail(EBUSY, refusal->subject + ": " + refusal->reason, refusal->advice);
+  auto paths = find_watched_paths(facts.pid, facts.info.inotify);
+  Inotify inotify;
+  for (const proc::InotifyEntry& watch : facts.info.inotify) {
+    inotify.watches.push_back({watch.wd, watch.mask & kMaskBits, paths[watch.wd]});
+  }
+  std::ranges::sort(inotify.watches, {}, &InotifyWatch::descriptor);
+  return model::Resource(inotify);
+}
+
+// ------------------------------------------------------------------ restart
+
+std::vector<Refusal> restore_obstacles(const model::Resource& resource,
+                                       const RestoreContext& context) {
+  std::vector<Refusal> refusals;
+  for (const InotifyWatch& watch : std::get<Inotify>(resource).watches) {
+    const auto status = sys::lstat(context.relocate(watch.path));
+    if (status) continue;
+    refusals.push_back({subject_of(context.image, resource, "inotify"), status.error().message(),
+                        "put back what it watched"});
+  }
+  return refusals;
+}
+
+// Removing a watch queues IN_IGNORED; what we caused must not reach the program.
+Result<void> drain(int fd) {
+  std::array<std::byte, 65536> events;
+  while (true) {
+    const auto got = sys::read_some(fd, events);
+    if (got && *got > 0) continue;
+    if (got || got.error().code == EAGAIN) return {};
+    return got.error();
+  }
+}
+
+// Watch descriptors are given out ascending and not used again: the ones below are used up.
+Result<void> add_watch(int fd, const InotifyWatch& watch, const std::string& path) {
+  constexpr int kDrainEvery = 4096;  // below max_queued_events
+  for (i32 tries = 0; tries <= kMaxSkipped; ++tries) {
+    const int wd =
+        TRY(sys::check(::inotify_add_watch(fd, path.c_str(), watch.mask), "watch", path));
+    if (wd == watch.descriptor) return {};
+    TRY(sys::check(::inotify_rm_watch(fd, wd), "stop watching", path));
+    if (wd > watch.descriptor) break;
+    if (tries % kDrainEvery == kDrainEvery - 1) TRY(drain(fd));
+  }
+  return fail(EINVAL, fmt::format("watch descriptor {} for {} could not be had again",
+                                  watch.descriptor, path));
+}
+
+Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
+  const model::OpenFile& open_file = context.image.open_files[index];
+  const auto& inotify = std::get<Inotify>(context.image.resources[open_file.resource]);
+  const std::string subject = subject_of(context.image, index, "inotify");
+  UniqueFd fd(TRY(sys::check(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK), "make", subject)));
+  for (const InotifyWatch& watch : inotify.watches) {
+    TRY(add_watch(fd.get(), watch, context.relocate(watch.path)).context(subject));
+  }
+  TRY(drain(fd.get()).context(subject));
+  return fd;
+}
+
+}  // namespace
+
+const Handler kInotifyHandler = {.kind = Inotify::kKind,
+                                 .recognises = recognises,
+                                 .obstacle = obstacle,
+                                 .identity = [](const FdFacts&) { return std::string(); },
+                                 .capture = capture,
+                                 .restore_obstacles = restore_obstacles,
+                                 .create = create,
+                                 .settle = nullptr};
+
+}  // namespace stasis::resource

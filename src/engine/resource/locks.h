@@ -1,0 +1,17 @@
+// Locks on files: flock and OFD locks belong to open files and are taken here; POSIX locks belong
+// to processes and are taken by them (settle).
+#pragma once
+
+#include "resource/restore.h"
+
+namespace stasis::resource {
+
+Result<void> take_open_file_locks(int fd, model::OpenFileIndex index,
+                                  const RestoreContext& context);
+// EAGAIN naming the holder if somebody else has what a process of the image must take later.
+Result<void> check_process_locks(const Restored& restored, const RestoreContext& context);
+// The calls that take a process's POSIX locks on one open file.
+void settle_locks(const model::Descriptor& descriptor, const RestoreContext& context,
+                  SettleCalls& calls);
+
+}  // namespace stasis::resource

@@ -1,0 +1,142 @@
+// Making all open files of an image in this process, in passes: check everything; create; set
+// offsets, flags and locks; cut files back; finish what the image carries. Then the targets
+// inherit.
+#include "resource/restore.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "resource/file_check.h"
+#include "resource/follow.h"
+#include "resource/kinds.h"
+#include "resource/locks.h"
+#include "resource/path.h"
+#include "resource/uses.h"
+
+namespace stasis::resource {
+namespace {
+
+// What F_SETFL can change (fcntl(2)); O_ASYNC comes in settle, with the owner.
+constexpr int kSettable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME;
+
+bool has_offset(const model::Resource& resource) {
+  return std::holds_alternative<model::RegularFile>(resource) ||
+         std::holds_alternative<model::Directory>(resource) ||
+         std::holds_alternative<model::Memfd>(resource);
+}
+
+Result<void> set_state(int fd, model::OpenFileIndex index, const RestoreContext& context) {
+  const model::OpenFile& file = context.image.open_files[index];
+  const model::Resource& resource = context.image.resources[file.resource];
+  if ((file.flags & O_PATH) != 0 || follows_requester(resource)) return {};
+  const std::string subject = subject_of(context.image, index, "");
+  const int now = TRY(sys::check(::fcntl(fd, F_GETFL), "look at", subject));
+  const int wanted = static_cast<int>(file.flags) & kSettable;
+  if ((now & kSettable) != wanted) {
+    TRY(sys::check(::fcntl(fd, F_SETFL, (now & ~kSettable) | wanted), "set the flags of", subject));
+  }
+  if (has_offset(resource) && file.offset != 0) {
+    TRY(sys::check(::lseek(fd, static_cast<off_t>(file.offset), SEEK_SET), "set the position of",
+                   subject));
+  }
+  return take_open_file_locks(fd, index, context);
+}
+
+// BLCR's rule: a file that was open for writing is cut back to the size it had.
+Result<void> cut_back(model::ResourceIndex index, const Restored& restored,
+                      const RestoreContext& context) {
+  const auto* file = std::get_if<model::RegularFile>(&context.image.resources[index]);
+  if (file == nullptr || file->content || !S_ISREG(file->identity.mode)) return {};
+  for (size_t i = 0; i < context.image.open_files.size(); ++i) {
+    const model::OpenFile& open_file = context.image.open_files[i];
+    if (open_file.resource != index || !may_write(open_file.flags)) continue;
+    const int fd = restored.open_files[i].get();
+    const struct stat now = TRY(sys::fstat(fd));
+    const bool longer = static_cast<u64>(now.st_size) > file->identity.size;
+    if (!longer || is_pseudo_filesystem(fd)) return {};
+    TRY(sys::check(::ftruncate(fd, static_cast<off_t>(file->identity.size)), "cut back",
+                   file->path));
+    return {};
+  }
+  return {};
+}
+
+Result<void> create_all(RestoreContext& context, Restored& restored) {
+  for (model::OpenFileIndex i = 0; i < context.image.open_files.size(); ++i) {
+    const model::OpenFile& file = context.image.open_files[i];
+    if (file.resource >= context.image.resources.size()) {
+      return fail(EINVAL, fmt::format("open file {} of the image has no resource", i));
+    }
+    const Handler* handler = handler_of(context.image.resources[file.resource]);
+    UniqueFd fd = TRY(handler->create(i, context));
+    TRY(set_state(fd.get(), i, context));
+    restored.open_files.push_back(std::move(fd));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<Refusal> restore_obstacles(const RestoreContext& context) {
+  std::vector<Refusal> all;
+  for (const model::Resource& resource : context.image.resources) {
+    for (Refusal& refusal : handler_of(resource)->restore_obstacles(resource, context)) {
+      if (std::ranges::find(all, refusal) == all.end()) all.push_back(std::move(refusal));
+    }
+  }
+  return all;
+}
+
+Result<Restored> create_open_files(RestoreContext& context) {
+  Restored restored;
+  TRY(create_all(context, restored));
+  TRY(check_process_locks(restored, context));
+  const auto count = static_cast<model::ResourceIndex>(context.image.resources.size());
+  for (model::ResourceIndex i = 0; i < count; ++i) {
+    if (context.options.file_size == FileSizePolicy::kTruncate) {
+      TRY(cut_back(i, restored, context));
+    }
+    TRY(finish_regular_file(i, context));
+    TRY(seal_memfd(i, false, context));
+  }
+  // An end of a pipe that we kept would be a reader or writer that the image did not have.
+  std::erase_if(context.made, [&](const auto& entry) {
+    return std::holds_alternative<model::Pipe>(context.image.resources[entry.first.first]);
+  });
+  return restored;
+}
+
+Result<int> mapping_descriptor(model::ResourceIndex resource, bool writable_shared,
+                               RestoreContext& context) {
+  if (resource >= context.image.resources.size()) {
+    return fail(EINVAL, fmt::format("the image has no resource {} to map", resource));
+  }
+  const auto key = std::pair(resource, std::string(writable_shared ? "map rw" : "map r"));
+  const auto found = context.made.find(key);
+  if (found != context.made.end()) return found->second.get();
+  const model::Resource& what = context.image.resources[resource];
+  const auto* file = std::get_if<model::RegularFile>(&what);
+  const bool is_memfd = std::holds_alternative<model::Memfd>(what);
+  if (file == nullptr && !is_memfd) {
+    return fail(ENODEV,
+                fmt::format("a {} cannot be mapped from a descriptor", handler_of(what)->kind));
+  }
+  const int mode = writable_shared ? O_RDWR : O_RDONLY;
+  std::string path;
+  if (is_memfd) {
+    path = fd_path(TRY(memfd_descriptor(resource, context)));
+  } else if (file->content) {
+    path = fd_path(TRY(carried_descriptor(resource, context)));
+    TRY(finish_regular_file(resource, context));
+  } else {
+    path = context.relocate(file->path);
+  }
+  UniqueFd fd = TRY(sys::open(path, mode | O_NOCTTY).context("to map it"));
+  return (context.made[key] = std::move(fd)).get();
+}
+
+}  // namespace stasis::resource

@@ -1,0 +1,161 @@
+// timerfds. A relative timer goes on with the time it had left; one set to a point in time
+// (TFD_TIMER_ABSTIME) keeps it, as far as its clock is the same one: CLOCK_REALTIME always, the
+// others while the machine has not been booted since. Armed in settle, so that building the process
+// does not count. Expirations that nobody read come back by TFD_IOC_SET_TICKS, or by a start in the
+// past where the kernel was built without it.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include "base/sys.h"
+#include "resource/kinds.h"
+#include "resource/uses.h"
+
+#ifndef TFD_IOC_SET_TICKS
+#define TFD_IOC_SET_TICKS _IOW('T', 0, unsigned long long)
+#endif
+
+namespace stasis::resource {
+namespace {
+
+using model::TimerFd;
+
+constexpr i64 kSecond = 1'000'000'000;  // ns
+
+bool recognises(const FdFacts& facts) {
+  return facts.info.has_timerfd;
+}
+
+bool is_alarm(i32 clock) {
+  return clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM;
+}
+
+// The clock that can always be read, for one that wakes the machine.
+clockid_t readable_clock(i32 clock) {
+  if (clock == CLOCK_REALTIME_ALARM) return CLOCK_REALTIME;
+  return clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock;
+}
+
+i64 now_ns(i32 clock) {
+  struct timespec now = {};
+  (void)::clock_gettime(readable_clock(clock), &now);  // the clock exists: a timer runs by it
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+struct timespec timespec_of(i64 ns) {
+  return {ns / kSecond, ns % kSecond};
+}
+
+// A periodic timer that has expired unread shows no time left in fdinfo; asking for it makes the
+// kernel count its expirations and go on, which nobody can tell from what a read would have done.
+Result<proc::TimerFdEntry> current_state(const FdFacts& facts) {
+  if (facts.info.timerfd.ticks == 0 || facts.info.timerfd.interval_ns == 0) {
+    return facts.info.timerfd;
+  }
+  struct itimerspec state = {};
+  TRY(sys::check(::timerfd_gettime(facts.duplicate.get(), &state), "ask for the time left of",
+                 facts.describe()));
+  return TRY(proc::read_fdinfo(facts.pid, facts.number)).timerfd;
+}
+
+Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {
+  const proc::TimerFdEntry state = TRY(current_state(facts));
+  TimerFd timer;
+  timer.clock = state.clock;
+  timer.settime_flags = state.settime_flags;
+  timer.ticks = state.ticks;
+  timer.value_ns = state.value_ns;
+  timer.interval_ns = state.interval_ns;
+  timer.captured_ns = now_ns(state.clock);
+  return model::Resource(timer);
+}
+
+// ------------------------------------------------------------------ restart
+
+Result<UniqueFd> make(i32 clock) {
+  return UniqueFd(TRY(sys::check(::timerfd_create(clock, TFD_CLOEXEC), "make",
+                                 fmt::format("a timer of clock {}", clock))));
+}
+
+std::vector<Refusal> restore_obstacles(const model::Resource& resource,
+                                       const RestoreContext& context) {
+  const auto& timer = std::get<TimerFd>(resource);
+  const auto made = make(timer.clock);
+  if (made) return {};
+  return {{subject_of(context.image, resource, "timerfd"), made.error().message(),
+           is_alarm(timer.clock) ? "timers that wake the machine need CAP_WAKE_ALARM" : ""}};
+}
+
+Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
+  const model::OpenFile& open_file = context.image.open_files[index];
+  const auto& timer = std::get<TimerFd>(context.image.resources[open_file.resource]);
+  return make(timer.clock).context(subject_of(context.image, index, "timerfd"));
+}
+
+bool same_boot(const RestoreContext& context) {
+  auto id = sys::read_file("/proc/sys/kernel/random/boot_id");
+  if (!id) return false;
+  while (id->ends_with('\n')) id->pop_back();
+  return context.image.origin.boot_id.starts_with(*id);
+}
+
+bool kernel_sets_ticks() {
+  const auto probe = make(CLOCK_MONOTONIC);
+  const unsigned long long one = 1;
+  return probe.ok() && ::ioctl(probe->get(), TFD_IOC_SET_TICKS, &one) == 0;
+}
+
+// When a timer set to a point in time must expire, on its clock.
+i64 expiry_ns(const TimerFd& timer, const RestoreContext& context) {
+  const bool same_clock = readable_clock(timer.clock) == CLOCK_REALTIME || same_boot(context);
+  return (same_clock ? timer.captured_ns : now_ns(timer.clock)) + timer.value_ns;
+}
+
+void settle(const model::Descriptor& descriptor, RestoreContext& context, SettleCalls& calls) {
+  const model::OpenFile& file = context.image.open_files[descriptor.open_file];
+  const auto& timer = std::get<TimerFd>(context.image.resources[file.resource]);
+  const bool absolute = (timer.settime_flags & TFD_TIMER_ABSTIME) != 0;
+  const bool by_ioctl = timer.ticks != 0 && kernel_sets_ticks();
+  u32 flags = timer.settime_flags;
+  i64 value = timer.value_ns;
+  if (timer.ticks != 0 && !by_ioctl) {
+    // Started so many intervals ago that reading gives the ticks and the next one comes in time.
+    flags |= TFD_TIMER_ABSTIME;
+    value += now_ns(timer.clock) - static_cast<i64>(timer.ticks) * timer.interval_ns;
+    if (timer.interval_ns == 0) value -= 1;
+  } else if (absolute && timer.value_ns != 0) {
+    value = expiry_ns(timer, context);
+  }
+  const auto number = static_cast<u64>(descriptor.number);
+  const std::string name = fmt::format("timerfd {}", descriptor.number);
+  if (value != 0 || flags != 0) {
+    struct itimerspec setting = {};
+    setting.it_value = timespec_of(value);
+    setting.it_interval = timespec_of(timer.interval_ns);
+    calls.script->call("start " + name, SYS_timerfd_settime,
+                       {number, u64{flags}, calls.script->object(setting), u64{0}});
+  }
+  if (by_ioctl) {
+    calls.script->call("set the expirations of " + name, SYS_ioctl,
+                       {number, u64{TFD_IOC_SET_TICKS}, calls.script->object(timer.ticks)});
+  }
+}
+
+}  // namespace
+
+const Handler kTimerFdHandler = {
+    .kind = TimerFd::kKind,
+    .recognises = recognises,
+    .obstacle = [](const FdFacts&, CaptureContext&) { return std::optional<Refusal>(); },
+    .identity = [](const FdFacts&) { return std::string(); },
+    .capture = capture,
+    .restore_obstacles = restore_obstacles,
+    .create = create,
+    .settle = settle};
+
+}  // namespace stasis::resource

@@ -4,14 +4,13 @@
 
 #include <elf.h>
 #include <fmt/format.h>
-#include <sched.h>
+#include <pthread.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
@@ -60,15 +59,32 @@ Result<std::optional<Stop>> wait_once(Pid tid, int flags) {
   return std::optional(Stop{.tid = tid, .code = info.si_code, .status = info.si_status});
 }
 
-// Sleeps longer and longer, up to half a millisecond; first it only lets others run.
-void back_off(int round) {
-  if (round < 50) {
-    (void)::sched_yield();  // cannot fail on Linux
-    return;
+// Sleeps until SIGCHLD, which every stop sends to its tracer: at once awake again, where yielding
+// or polling would lose the CPU to whoever spins. A signal that went elsewhere costs a millisecond.
+class ChildSignal {
+ public:
+  ChildSignal() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGCHLD);
+    (void)::pthread_sigmask(SIG_BLOCK, &set_, &before_);  // cannot fail with these arguments
   }
-  const timespec pause = {.tv_sec = 0, .tv_nsec = std::min(500'000, (round - 49) * 20'000)};
-  (void)::nanosleep(&pause, nullptr);  // waking early is harmless
-}
+  ChildSignal(const ChildSignal&) = delete;
+  ChildSignal& operator=(const ChildSignal&) = delete;
+  ~ChildSignal() {
+    (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    // It may have told of a real child as well: whoever handles it in this process gets it after
+    // all.
+    if (taken_) (void)::raise(SIGCHLD);
+  }
+  void sleep() {
+    constexpr timespec kAtMost = {.tv_sec = 0, .tv_nsec = 1'000'000};
+    if (::sigtimedwait(&set_, nullptr, &kAtMost) == SIGCHLD) taken_ = true;
+  }
+
+ private:
+  sigset_t set_ = {}, before_ = {};
+  bool taken_ = false;
+};
 
 }  // namespace
 
@@ -212,14 +228,14 @@ Result<std::optional<Stop>> poll_for(Pid tid, bool consume) {
 
 Result<Stop> wait_for(Pid tid, bool consume, i64 timeout_ms) {
   if (timeout_ms < 0) return *TRY(wait_once(tid, consume ? 0 : WNOWAIT));
-  // There is no waitid with a time limit that would not need signals of our whole process.
   const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-  for (int round = 0;; ++round) {
+  ChildSignal signal;
+  while (true) {
     if (const auto stop = TRY(poll_for(tid, consume))) return *stop;
     if (std::chrono::steady_clock::now() >= end) {
       return sys::error_of(ETIMEDOUT, "wait for", fmt::format("thread {}", tid));
     }
-    back_off(round);
+    signal.sleep();
   }
 }
 

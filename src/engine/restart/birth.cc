@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/personality.h>
@@ -62,6 +63,19 @@ int park(const NewbornPlan& plan) {
   return 0;
 }
 
+// An exec takes all capabilities from an ordinary user, but those in the ambient set, which must be
+// inheritable first: capabilities(7).
+void keep_capabilities() {
+  constexpr int kCheckpointRestore = 40;
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  if (::syscall(SYS_capget, &header, sets) != 0) return;
+  for (auto& set : sets) set.inheritable = set.permitted;
+  (void)::syscall(SYS_capset, &header, sets);  // if not, raising fails and ids are refused
+  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kCheckpointRestore, 0, 0);
+  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0);  // before Linux 5.9
+}
+
 bool tell(int fd, int code) {
   return ::write(fd, &code, sizeof code) == static_cast<ssize_t>(sizeof code);
 }
@@ -79,24 +93,6 @@ Result<int> hear(const Gate& gate, std::string_view what) {
 u64 all_but_trap() {
   return ~(u64{1} << (SIGTRAP - 1));
 }
-
-// Blocks signals of this thread for a while, so that none of our handlers runs in a newborn.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    const u64 mask = all_but_trap();
-    // Cannot fail: the arguments are right.
-    (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before_, sizeof mask);
-  }
-  ~BlockedSignals() {
-    (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof before_);
-  }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  u64 before_ = 0;
-};
 
 // What the stop after the gate was opened means.
 Result<bool> has_become(Pid pid, const trace::Stop& stop) {
@@ -127,36 +123,21 @@ Result<Born> raise(Pid pid, const NewbornPlan& plan, const Gate& gate, Scratch s
 
 }  // namespace
 
+BlockedSignals::BlockedSignals() {
+  const u64 mask = all_but_trap();
+  // Cannot fail: the arguments are right.
+  (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before_, sizeof mask);
+}
+
+BlockedSignals::~BlockedSignals() {
+  (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof before_);
+}
+
 Result<Gate> Gate::make() {
   int ends[2];
   TRY(sys::check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "make",
                  "a socket pair"));
   return Gate{UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-Result<std::vector<Parking>> plan_parking(std::vector<int> ours, std::vector<int> taken,
-                                          int limit) {
-  std::sort(ours.begin(), ours.end());
-  ours.erase(std::unique(ours.begin(), ours.end()), ours.end());
-  const int count = static_cast<int>(ours.size());
-  taken.insert(taken.end(), ours.begin(), ours.end());
-  std::sort(taken.begin(), taken.end());
-  // Behind everything if there is room, which makes the numbers easy to read; else in the gaps.
-  int next = taken.empty() ? 0 : taken.back() + 1;
-  if (next > limit - count) next = 0;
-  std::vector<Parking> plan;
-  for (const int fd : ours) {
-    while (std::binary_search(taken.begin(), taken.end(), next)) ++next;
-    if (next >= limit) {
-      return fail(EMFILE,
-                  fmt::format("cannot hold {} descriptors beside those of the image: only {} are "
-                              "allowed",
-                              count, limit),
-                  "raise the hard limit of open files (ulimit -Hn)");
-    }
-    plan.push_back({fd, next++});
-  }
-  return plan;
 }
 
 void live_as_newborn(const NewbornPlan& plan, const Gate& gate) {
@@ -169,6 +150,7 @@ void live_as_newborn(const NewbornPlan& plan, const Gate& gate) {
   reset_signals();
   raise_descriptor_limit();
   (void)::personality(PER_LINUX);  // ours may say READ_IMPLIES_EXEC; the image's comes later
+  if (plan.keep_capabilities) keep_capabilities();
   int code = park(plan);
   if (!tell(door, code)) ::_exit(1);
   if (::read(door, &code, sizeof code) != static_cast<ssize_t>(sizeof code)) ::_exit(1);
@@ -216,6 +198,21 @@ Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate
   auto born = raise(pid, plan, gate, scratch);
   if (!born) drop_newborn(pid, parent);
   return born;
+}
+
+Result<void> give_up_capabilities(Target& target) {
+  std::vector<ThreadScript> scripts;
+  for (const Pid tid : target.threads()) {
+    ThreadScript thread{tid, {}};
+    const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    const __user_cap_data_struct none[2] = {};
+    // Clears the ambient set as well: it may hold only what is permitted.
+    thread.script.call("give up capabilities", SYS_capset,
+                       {thread.script.object(header), thread.script.object(none)});
+    scripts.push_back(std::move(thread));
+  }
+  TRY(target.run_together(scripts));
+  return {};
 }
 
 }  // namespace stasis::restart

@@ -20,6 +20,9 @@ struct Parking {
 struct NewbornPlan {
   std::vector<Parking> parking;
   int executable = -1;  // descriptor of what it becomes; -1: stays a copy of us
+  // Capabilities that let it choose the ids of its threads survive the exec (give_up_capabilities()
+  // takes them away).
+  bool keep_capabilities = false;
 };
 
 // Where parked descriptors lie in the targets: for each of `ours` a number that is neither among
@@ -30,6 +33,19 @@ Result<std::vector<Parking>> plan_parking(std::vector<int> ours, std::vector<int
 struct Gate {
   UniqueFd ours, theirs;
   static Result<Gate> make();
+};
+
+// Blocks all signals but SIGTRAP in this thread for a while, so that none of our handlers runs in a
+// clone of ours.
+class BlockedSignals {
+ public:
+  BlockedSignals();
+  ~BlockedSignals();
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  u64 before_ = 0;
 };
 
 // The newborn's life up to its exec; runs in the clone, makes nothing but system calls. If we die
@@ -51,5 +67,8 @@ struct Born {
 };
 Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate gate,
                            Scratch scratch);
+
+// Takes from every thread what `keep_capabilities` let it keep.
+Result<void> give_up_capabilities(Target& target);
 
 }  // namespace stasis::restart

@@ -22,6 +22,7 @@ struct BuildState {
   // runs after rebuild_memory()): our number -> its number there. All of context.made (mapping
   // descriptors included: build() has asked for every area's), the open files, and raw.fd.
   std::map<int, int> inherited;
+  std::vector<int> open_files;  // [i]: our descriptor that is Image::open_files[i]
   IdWay way = IdWay::kSetTid;
   // rseq_cs of threads (by the id they have now) that were in a critical section; registering
   // clears it, so finish_process() writes it back.

@@ -1,0 +1,79 @@
+// build(): the passes of a restart in their order. On an error the targets, which BuildState owns,
+// are killed and reaped as it goes out of scope.
+#include "restart/build.h"
+
+#include "resource/restore.h"
+#include "restart/descriptors.h"
+#include "restart/groups.h"
+#include "restart/ids.h"
+#include "restart/passes.h"
+#include "restart/release.h"
+
+namespace stasis::restart {
+namespace {
+
+using Pass = Result<void> (*)(BuildState& state, size_t process);
+
+// Each pass is done for all processes before the next one begins.
+constexpr Pass kPasses[] = {
+    rebuild_memory,      // areas, contents, vdso home
+    place_descriptors,   // needs no limit on their number yet
+    rebuild_attributes,  // limits, actions, timers, pending signals, ...
+    rebuild_threads,     // what threads set for themselves
+    rebuild_groups,
+    settle_descriptors,  // epoll members, locks, timers
+    finish_process,      // the scratch area goes; registers
+    release_process,
+};
+
+// Everything that the targets are to inherit exists before the first of them: open files, files
+// behind mappings, and the image itself where they can read from it.
+Result<std::vector<int>> collect_descriptors(BuildState& state) {
+  resource::RestoreContext& context = state.context;
+  for (const model::Process& process : context.image.processes) {
+    for (const model::Vma& vma : process.memory.vmas) {
+      if (!vma.resource) continue;
+      if (std::holds_alternative<model::SharedMemory>(context.image.resources[*vma.resource])) {
+        continue;
+      }
+      TRY(resource::mapping_descriptor(*vma.resource, maps_writable_shared(vma), context));
+    }
+  }
+  std::vector<int> descriptors = state.open_files;
+  for (const auto& [key, fd] : context.made) descriptors.push_back(fd.get());
+  if (state.raw.fd >= 0) descriptors.push_back(state.raw.fd);
+  std::erase_if(descriptors, [](int fd) { return fd < 0; });
+  return descriptors;
+}
+
+Built describe(const BuildState& state) {
+  const Pid root = state.process(0).pid;
+  Built built{.root = state.ids.at(root),
+              .root_inside = state.ids_inside.at(root),
+              .way = state.way,
+              .pids = {}};
+  for (const model::Process& process : state.context.image.processes) {
+    built.pids.push_back(state.ids.at(process.pid));
+  }
+  return built;
+}
+
+}  // namespace
+
+Result<Built> build(resource::RestoreContext& context, const RawAccess& raw,
+                    const BuildOptions& options) {
+  if (context.image.processes.empty()) return fail(EINVAL, "the image holds no process");
+  BuildState state{.context = context, .raw = raw, .options = options};
+  const resource::Restored restored = TRY(resource::create_open_files(context));
+  for (const UniqueFd& file : restored.open_files) state.open_files.push_back(file.get());
+
+  TRY(give_birth(state, TRY(collect_descriptors(state))));
+  for (const Pass pass : kPasses) {
+    for (size_t process = 0; process < context.image.processes.size(); ++process) {
+      TRY(pass(state, process));
+    }
+  }
+  return describe(state);
+}
+
+}  // namespace stasis::restart

@@ -1,0 +1,228 @@
+// A helper (a clone of ours, so nothing here may allocate) unshares, writes the identity maps,
+// clones init and, by CLONE_PARENT, the newborn, which thereby is our child and not the helper's;
+// reports; and exits. All that stays is init: no descriptor, no memory worth speaking of, its own
+// session.
+#include "restart/namespaces.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "base/sys.h"
+#include "trace/ptrace.h"
+
+namespace stasis::restart {
+namespace {
+
+enum class Step : int { kDone, kUnshare, kMaps, kInit, kMount, kClone };
+
+std::string_view text_of(Step step) {
+  switch (step) {
+    case Step::kDone:
+      return "finish";
+    case Step::kUnshare:
+      return "create namespaces";
+    case Step::kMaps:
+      return "map our user and group into a new user namespace";
+    case Step::kInit:
+      return "create the first process of a pid namespace";
+    case Step::kMount:
+      return "mount /proc in a pid namespace";
+    case Step::kClone:
+      return "create the process there with its id";
+  }
+  return "work";
+}
+
+// What the helper tells us, and init the helper.
+struct Report {
+  Step step = Step::kDone;
+  int code = 0;
+  Pid pid = 0;
+  bool own_users = false;
+};
+
+struct HelperPlan {
+  const NewbornPlan& newborn;
+  const Gate& gate;
+  Pid id = 0;
+  std::string users, groups;    // the lines of uid_map and gid_map
+  int report = -1;              // to us
+  int init_ends[2] = {-1, -1};  // helper's and init's
+};
+
+// --- system calls only, from here to clone_helper() ---
+
+bool write_text(const char* path, std::string_view text) {
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd == -1) return false;
+  const bool done = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  (void)::close(fd);
+  return done;
+}
+
+template <class T>
+bool send(int fd, const T& message) {
+  return ::write(fd, &message, sizeof message) == static_cast<ssize_t>(sizeof message);
+}
+
+template <class T>
+bool receive(int fd, T& message) {
+  return ::read(fd, &message, sizeof message) == static_cast<ssize_t>(sizeof message);
+}
+
+// Reaps until `root` has ended and no orphan is left; then the namespace ends with init.
+void reap(Pid root) {
+  sigset_t child;
+  (void)::sigemptyset(&child);
+  (void)::sigaddset(&child, SIGCHLD);
+  const int signals = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  const auto watched = static_cast<int>(::syscall(SYS_pidfd_open, root, 0));
+  std::array<pollfd, 2> ends = {pollfd{watched, POLLIN, 0}, pollfd{signals, POLLIN, 0}};
+  bool root_lives = watched >= 0;
+  while (true) {
+    Pid reaped = 1;
+    while (reaped > 0) reaped = ::waitpid(-1, nullptr, WNOHANG | __WALL);
+    if (reaped == -1 && !root_lives) return;  // ECHILD
+    (void)::poll(ends.data(), ends.size(), -1);
+    signalfd_siginfo info;
+    while (::read(signals, &info, sizeof info) > 0) continue;
+    if (ends[0].revents != 0) {
+      root_lives = false;
+      ends[0].fd = -1;
+    }
+  }
+}
+
+[[noreturn]] void live_as_init(int helper, Pid root) {
+  (void)::prctl(PR_SET_NAME, "stasis-init", 0, 0, 0);
+  (void)::setsid();
+  (void)::chdir("/");
+  // Later mounts outside still show inside; ours do not show outside.
+  (void)::mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr);
+  Report report;
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
+    report = {Step::kMount, sys::last_code(), 0, false};
+  }
+  (void)::dup2(helper, 0);
+  (void)::syscall(SYS_close_range, 1U, ~0U, 0U);
+  if (!send(0, report) || report.code != 0) ::_exit(1);
+  char born = 0;
+  if (!receive(0, born)) ::_exit(1);  // the helper gave up
+  (void)::close(0);
+  reap(root);
+  ::_exit(0);
+}
+
+bool enter_namespaces(const HelperPlan& plan, Report& report) {
+  report.step = Step::kUnshare;
+  if (::unshare(CLONE_NEWPID | CLONE_NEWNS) == 0) return true;  // root need not change users
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0) return false;
+  report.own_users = true;
+  report.step = Step::kMaps;
+  return write_text("/proc/self/setgroups", "deny") &&
+         write_text("/proc/self/uid_map", plan.users) &&
+         write_text("/proc/self/gid_map", plan.groups);
+}
+
+bool make_init(const HelperPlan& plan, Report& report) {
+  report.step = Step::kInit;
+  const long init = ::syscall(SYS_clone, long{SIGCHLD}, 0L, 0L, 0L, 0L);
+  if (init == -1) return false;
+  if (init == 0) {
+    (void)::close(plan.init_ends[0]);
+    live_as_init(plan.init_ends[1], plan.id);
+  }
+  (void)::close(plan.init_ends[1]);
+  Report from_init;
+  if (!receive(plan.init_ends[0], from_init)) from_init = {Step::kInit, ECHILD, 0, false};
+  if (from_init.code == 0) return true;
+  report.step = from_init.step;
+  report.code = from_init.code;
+  return false;
+}
+
+[[noreturn]] void live_as_helper(const HelperPlan& plan) {
+  Report report;
+  if (enter_namespaces(plan, report) && make_init(plan, report)) {
+    report.step = Step::kClone;
+    clone_args arguments = {};
+    arguments.flags = CLONE_PARENT;
+    // An address of ours for the kernel: the interface is a number.
+    arguments.set_tid = reinterpret_cast<u64>(&plan.id);
+    arguments.set_tid_size = 1;
+    const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid == 0) {
+      (void)::close(plan.report);
+      (void)::close(plan.init_ends[0]);
+      live_as_newborn(plan.newborn, plan.gate);
+    }
+    if (pid > 0) {
+      report.step = Step::kDone;
+      report.pid = static_cast<Pid>(pid);
+      const char born = 1;
+      (void)send(plan.init_ends[0], born);
+    }
+  }
+  if (report.step != Step::kDone && report.code == 0) report.code = sys::last_code();
+  (void)send(plan.report, report);
+  ::_exit(0);
+}
+
+// --- in us ---
+
+struct Ends {
+  UniqueFd first, second;
+};
+Result<Ends> make_pair() {
+  int ends[2];
+  TRY(sys::check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "make",
+                 "a socket pair"));
+  return Ends{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+}  // namespace
+
+Result<NamespaceBirth> clone_newborn_in_namespaces(const NewbornPlan& plan, const Gate& gate,
+                                                   Pid id) {
+  Ends ours = TRY(make_pair());
+  const Ends init = TRY(make_pair());
+  const HelperPlan helper_plan{plan,
+                               gate,
+                               id,
+                               fmt::format("{0} {0} 1", ::geteuid()),
+                               fmt::format("{0} {0} 1", ::getegid()),
+                               ours.second.get(),
+                               {init.first.get(), init.second.get()}};
+  const BlockedSignals blocked;
+  const long helper =
+      TRY(sys::raw("create", "a helper process", SYS_clone, long{SIGCHLD}, 0L, 0L, 0L, 0L));
+  if (helper == 0) live_as_helper(helper_plan);
+  ours.second.reset();
+  Report report;
+  const size_t got =
+      TRY(sys::read_full(ours.first.get(), std::as_writable_bytes(std::span(&report, 1))));
+  TRY(trace::wait_for(static_cast<Pid>(helper), true));
+  if (got != sizeof report) return fail(ECHILD, "the helper that makes namespaces died");
+  if (report.code != 0) {
+    return fail(report.code,
+                fmt::format("cannot {}: {}", text_of(report.step), ::strerror(report.code)));
+  }
+  return NamespaceBirth{report.pid, report.own_users};
+}
+
+}  // namespace stasis::restart

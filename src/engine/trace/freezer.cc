@@ -52,7 +52,10 @@ Result<void> Freezer::freeze_all() {
     }
     // All at once, then wait: one by one would let spinners starve us.
     for (const Pid tid : found) {
-      if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(interrupt_one(thread));
+      HeldThread& thread = threads_.at(tid);
+      // It may have gone to epoll_wait meanwhile.
+      if (thread.running && !thread.adopted) observe(thread, clock);
+      if (!thread.late) TRY(interrupt_one(thread));
     }
     for (const Pid tid : found) {
       if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(settle(thread));
@@ -120,6 +123,7 @@ Result<void> Freezer::seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector
 // What has to be known from before the disturbance.
 void Freezer::observe(HeldThread& thread, SleepClock& clock) {
   const auto call = proc::read_syscall(thread.pid, thread.tid);
+  thread.running = call.ok() && call->running;
   if (!call || call->running || call->number < 0) return;
   thread.late = arch::returns_eintr(call->number);
   if (arch::is_restart_call(call->number)) {

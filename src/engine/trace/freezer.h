@@ -25,6 +25,7 @@ struct HeldThread {
   Pid pid = 0, tid = 0;
   Phase phase = Phase::kSeized;
   bool adopted = false;  // born during the freeze: attached and stopped by the kernel
+  bool running = false;  // on a CPU, or waiting for one, when looked at
   bool late = false;     // in a call of the epoll_wait class
   std::string channel;   // where it waited, asked only if it was in restart_syscall
   std::optional<SleepSample> sleep;

@@ -27,7 +27,7 @@ u64 fitting(const Plan& plan, u64 left) {
 
 void add_run(Plan& plan, Piece piece) {
   const model::Run run = piece.part;
-  if (run.kind == model::RunKind::kZero) return add_piece(plan, piece);
+  if (run.kind != model::RunKind::kData) return add_piece(plan, piece);
   for (u64 done = 0; done < run.length;) {
     piece.part.offset = run.offset + done;
     piece.part.length = fitting(plan, run.length - done);

@@ -10,7 +10,8 @@
 
 namespace stasis::format {
 
-// Part of one run. Zero runs are pieces too, so that output keeps their order, but weigh nothing.
+// Part of one run. Zero and guard runs are pieces too, so that output keeps their order, but weigh
+// nothing.
 struct Piece {
   model::SpaceIndex space = 0;
   size_t run = 0;  // index among the space's runs: output is never joined across two of them

@@ -69,7 +69,7 @@ Result<void> FrameMaker::read(const Batch& batch, ByteSpan out) {
     runs.clear();
     u64 bytes = 0;
     for (; i < end && plan_.pieces[i].space == space; ++i) {
-      if (plan_.pieces[i].part.kind == model::RunKind::kZero) continue;
+      if (plan_.pieces[i].part.kind != model::RunKind::kData) continue;
       runs.push_back(plan_.pieces[i].part);
       bytes += runs.back().length;
     }
@@ -83,6 +83,7 @@ Result<void> FrameMaker::read(const Batch& batch, ByteSpan out) {
 // Moves the pages of `piece` that are not zero from `from` to `to`, both of which advance.
 void FrameMaker::keep(const Piece& piece, ByteSpan contents, size_t& from, size_t& to,
                       Frame& out) const {
+  if (piece.part.kind == model::RunKind::kGuard) return out.kept.push_back(piece);
   if (piece.part.kind == model::RunKind::kZero) {
     for (const model::Run& part : areas_.inside(piece.space, piece.part)) {
       out.kept.push_back({piece.space, piece.run, part});

@@ -102,8 +102,8 @@ class Reader {
   static Result<void> read(const json& in, T& out) {
     if (!in.is_string()) return wrong("a name", in);
     const auto& text = in.get_ref<const std::string&>();
-    for (const auto& [value, name] : EnumNames<T>::kTable) {
-      if (name != text) continue;
+    for (const T value : EnumValues<T>::kAll) {
+      if (name_of(value) != text) continue;
       out = value;
       return {};
     }

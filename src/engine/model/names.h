@@ -4,38 +4,54 @@
 
 #include <array>
 #include <string_view>
-#include <utility>
 
 #include "model/memory.h"
 
 namespace stasis::model {
 
-template <class Enum>
-struct EnumNames;  // kTable: an array of (value, name) for every value
-
-template <>
-struct EnumNames<RunKind> {
-  static constexpr std::array<std::pair<RunKind, std::string_view>, 3> kTable{
-      {{RunKind::kData, "data"}, {RunKind::kZero, "zero"}, {RunKind::kGuard, "guard"}}};
-};
-
-template <>
-struct EnumNames<VmaKind> {
-  static constexpr std::array<std::pair<VmaKind, std::string_view>, 6> kTable{
-      {{VmaKind::kAnonymous, "anonymous"},
-       {VmaKind::kFile, "file"},
-       {VmaKind::kStack, "stack"},
-       {VmaKind::kVdso, "vdso"},
-       {VmaKind::kVvar, "vvar"},
-       {VmaKind::kVsyscall, "vsyscall"}}};
-};
-
-template <class Enum>
-constexpr std::string_view name_of(Enum value) {
-  for (const auto& [known, name] : EnumNames<Enum>::kTable) {
-    if (known == value) return name;
+// Switches without default, so that the compiler tells of a value without a name.
+constexpr std::string_view name_of(RunKind kind) {
+  switch (kind) {
+    case RunKind::kData:
+      return "data";
+    case RunKind::kZero:
+      return "zero";
+    case RunKind::kGuard:
+      return "guard";
   }
   return "?";
 }
+
+constexpr std::string_view name_of(VmaKind kind) {
+  switch (kind) {
+    case VmaKind::kAnonymous:
+      return "anonymous";
+    case VmaKind::kFile:
+      return "file";
+    case VmaKind::kStack:
+      return "stack";
+    case VmaKind::kVdso:
+      return "vdso";
+    case VmaKind::kVvar:
+      return "vvar";
+    case VmaKind::kVsyscall:
+      return "vsyscall";
+  }
+  return "?";
+}
+
+template <class Enum>
+struct EnumValues;  // kAll: an array of every value
+
+template <>
+struct EnumValues<RunKind> {
+  static constexpr std::array kAll{RunKind::kData, RunKind::kZero, RunKind::kGuard};
+};
+
+template <>
+struct EnumValues<VmaKind> {
+  static constexpr std::array kAll{VmaKind::kAnonymous, VmaKind::kFile, VmaKind::kStack,
+                                   VmaKind::kVdso,      VmaKind::kVvar, VmaKind::kVsyscall};
+};
 
 }  // namespace stasis::model

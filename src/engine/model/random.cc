@@ -40,8 +40,8 @@ class Source {
   }
   template <Enumeration T>
   void fill(T& out) {
-    const auto& table = EnumNames<T>::kTable;
-    out = table[below(table.size())].first;
+    constexpr auto kAll = EnumValues<T>::kAll;
+    out = kAll[below(kAll.size())];
   }
   template <Optional T>
   void fill(T& out) {
@@ -108,7 +108,9 @@ class Maker {
   void add_runs(Space& space, u64 start, u64 end) {
     for (u64 at = start + random_.below(3) * kPageSize; at < end;) {
       const u64 length = std::min(end - at, (1 + random_.below(20)) * kPageSize);
-      const RunKind kind = random_.chance(6) ? RunKind::kZero : RunKind::kData;
+      const RunKind kind = random_.chance(6)    ? RunKind::kZero
+                           : random_.chance(12) ? RunKind::kGuard
+                                                : RunKind::kData;
       space.runs.push_back({at, length, kind});
       at += length + random_.below(4) * kPageSize;
     }

@@ -26,8 +26,14 @@ CancelWatch::CancelWatch() {
   signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC));
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
   if (!signals_ || !wake_) return;  // without descriptors the signals simply end the command
-  (void)::pthread_sigmask(SIG_BLOCK, &set, &before_);  // fails only for a bad `how`
+  // The thread must not take a signal that the engine waits for (SIGCHLD): it starts with all of
+  // them blocked.
+  sigset_t all;
+  ::sigfillset(&all);
+  (void)::pthread_sigmask(SIG_SETMASK, &all, &before_);  // fails only for a bad `how`
   thread_ = std::thread([this] { watch(); });
+  (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  (void)::pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 CancelWatch::~CancelWatch() {

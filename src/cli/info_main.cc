@@ -1,0 +1,83 @@
+// cr_info: shows what a context file holds. It resumes nothing and writes nothing but its answer.
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "backtrace/backtrace.h"
+#include "console.h"
+#include "engine/engine.h"
+#include "human.h"
+#include "info_options.h"
+#include "messages.h"
+#include "model/print.h"
+
+namespace stasis::cli {
+namespace {
+
+constexpr std::string_view kCommand = "cr_info";
+
+int tell(const InfoSettings& settings, const Error& error) {
+  const std::string hint = error.hint.empty() ? std::string() : fmt::format("\n  {}", error.hint);
+  Console().say(fmt::format("{}: {}: {}{}\n", kCommand, settings.file, error.message(), hint));
+  return exit_code(error.code);
+}
+
+std::string view_of(format::OpenedImage& opened, const std::string& file, InfoView view) {
+  switch (view) {
+    case InfoView::kText:
+      return model::print_text(opened.image, {.file = file, .file_bytes = opened.file_bytes});
+    case InfoView::kJson:
+      return model::print_json(opened.image);
+    case InfoView::kBacktrace:
+      return backtraces(opened);
+  }
+  return {};
+}
+
+int show(const InfoSettings& settings) {
+  auto opened = engine::inspect(settings.file);
+  if (!opened) return tell(settings, opened.error());
+  std::string text = view_of(*opened, settings.file, settings.view);
+  if (!text.ends_with('\n')) text += '\n';
+  // Checked first, so that a damaged file is not described as if it were whole.
+  if (settings.verify) {
+    const auto checked = format::verify(*opened);
+    if (!checked) return tell(settings, checked.error());
+    // JSON must stay JSON for whoever reads it.
+    const std::string done = fmt::format("{}: every checksum is right, {} checked\n", settings.file,
+                                         human_bytes(*checked));
+    if (settings.view == InfoView::kJson) {
+      Console().say(done);
+    } else {
+      text += done;
+    }
+  }
+  return answer(text) ? 0 : exit_code(EIO);
+}
+
+int run(std::span<const char* const> arguments) {
+  InfoSettings settings;
+  const auto parsed = parse_info(settings, arguments);
+  if (settings.help) {
+    const std::string synopsis = fmt::format("{} [options] FILE", kCommand);
+    return answer(usage_text(synopsis, info_options(settings))) ? 0 : exit_code(EIO);
+  }
+  if (settings.version) {
+    return answer(fmt::format("{} version {}\n", kCommand, STASIS_VERSION)) ? 0 : exit_code(EIO);
+  }
+  const Console console;
+  if (!parsed) {
+    console.misuse(kCommand, parsed.error());
+    return exit_code(parsed.error().code);
+  }
+  console.set_up_log();
+  return show(settings);
+}
+
+}  // namespace
+}  // namespace stasis::cli
+
+int main(int argc, char** argv) {
+  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
+  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+}

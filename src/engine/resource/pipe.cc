@@ -79,6 +79,10 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
   pipe.capacity = static_cast<u64>(capacity);
   // What was written to a program outside is already there: it is not the image's.
   if (pipe.external && access_mode(facts.info.flags) == O_WRONLY) return model::Resource(pipe);
+  // Most pipes are empty, and one that another user made could not be opened through /proc.
+  if (TRY(waiting_bytes(facts.duplicate.get()).context(facts.describe())) == 0) {
+    return model::Resource(pipe);
+  }
   const UniqueFd reader = TRY(read_end(facts).context(facts.describe()));
   pipe.packets = TRY(peek_pipe(reader.get()).context(facts.describe()));
   return model::Resource(pipe);

@@ -30,12 +30,6 @@ Result<PipeEnds> make_pipe(int capacity) {
   return pipe;
 }
 
-Result<size_t> waiting(int fd) {
-  int bytes = 0;
-  TRY(sys::check(::ioctl(fd, FIONREAD, &bytes), "ask for the bytes in", "a pipe"));
-  return static_cast<size_t>(bytes);
-}
-
 // A pipe of ours with the same buffers.
 Result<PipeEnds> copy_pipe(int fd, size_t bytes) {
   const int capacity = TRY(sys::check(::fcntl(fd, F_GETPIPE_SZ), "ask for the size of", "a pipe"));
@@ -54,14 +48,20 @@ Result<bool> begins_with_packet(int fd, size_t bytes) {
   const PipeEnds copy = TRY(copy_pipe(fd, bytes));
   std::byte first;
   (void)TRY(sys::read_some(copy.read.get(), std::span(&first, 1)));
-  return TRY(waiting(copy.read.get())) != bytes - 1;
+  return TRY(waiting_bytes(copy.read.get())) != bytes - 1;
 }
 
 }  // namespace
 
+Result<size_t> waiting_bytes(int fd) {
+  int bytes = 0;
+  TRY(sys::check(::ioctl(fd, FIONREAD, &bytes), "ask for the bytes in", "a pipe"));
+  return static_cast<size_t>(bytes);
+}
+
 Result<std::vector<Bytes>> peek_pipe(int fd) {
   std::vector<Bytes> packets;
-  const size_t bytes = TRY(waiting(fd));
+  const size_t bytes = TRY(waiting_bytes(fd));
   if (bytes == 0) return packets;
   const bool packet_mode = TRY(begins_with_packet(fd, bytes));
   const PipeEnds copy = TRY(copy_pipe(fd, bytes));

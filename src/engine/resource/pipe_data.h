@@ -8,6 +8,8 @@
 
 namespace stasis::resource {
 
+// How many bytes wait in the pipe of which `fd` is an end.
+Result<size_t> waiting_bytes(int fd);
 // The bytes in the pipe whose read end is `fd`, by tee(2): nothing is taken out. One element, or
 // one per packet; a single packet is followed by an empty element, so that it differs from a
 // stream.

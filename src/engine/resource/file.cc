@@ -184,10 +184,10 @@ Result<int> carried_descriptor(model::ResourceIndex resource, RestoreContext& co
 }
 
 Result<void> finish_regular_file(model::ResourceIndex resource, RestoreContext& context) {
+  const auto* file = std::get_if<RegularFile>(&context.image.resources[resource]);
   const auto found = context.made.find({resource, "content"});
-  if (found == context.made.end()) return {};
-  const auto& file = std::get<RegularFile>(context.image.resources[resource]);
-  return finish_carried_file(found->second.get(), carried(file, context));
+  if (file == nullptr || found == context.made.end()) return {};
+  return finish_carried_file(found->second.get(), carried(*file, context));
 }
 
 model::FileIdentity identity_of(const struct stat& status) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 
 #include "base/sys.h"
 #include "resource/inotify_paths.h"
@@ -48,26 +49,30 @@ Refusal lost_path(const FdFacts& facts, const proc::InotifyEntry& watch) {
           "start the program with the watched directory as its working directory or an argument"};
 }
 
-std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
-  const auto paths = find_watched_paths(facts.pid, facts.info.inotify);
+using Paths = std::map<i32, std::string>;
+
+std::optional<Refusal> unwatchable(const FdFacts& facts, const Paths& paths) {
   for (const proc::InotifyEntry& watch : facts.info.inotify) {
     if (!paths.contains(watch.wd)) return lost_path(facts, watch);
     if (watch.wd > kMaxSkipped) {
-      return Refusal{facts.describe(),
-                     fmt::format("it has a watch descriptor too high to be had "
-                                 "again ({})",
-                                 watch.wd),
-                     ""};
+      return Refusal{
+          facts.describe(),
+          fmt::format("it has a watch descriptor too high to be had again ({})", watch.wd), ""};
     }
   }
-  return std::nullopt;  // queued events come and go: only the capture itself counts
+  return std::nullopt;
 }
 
-Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
+// Queued events come and go, so only the capture itself looks at them.
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
+  return unwatchable(facts, find_watched_paths(facts.pid, facts.info.inotify));
+}
+
+Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {
+  Paths paths = find_watched_paths(facts.pid, facts.info.inotify);
   auto refusal = queued_events(facts);
-  if (!refusal) refusal = obstacle(facts, context);
+  if (!refusal) refusal = unwatchable(facts, paths);
   if (refusal) return fail(EBUSY, refusal->subject + ": " + refusal->reason, refusal->advice);
-  auto paths = find_watched_paths(facts.pid, facts.info.inotify);
   Inotify inotify;
   for (const proc::InotifyEntry& watch : facts.info.inotify) {
     inotify.watches.push_back({watch.wd, watch.mask & kMaskBits, paths[watch.wd]});

@@ -79,6 +79,16 @@ Result<void> create_all(RestoreContext& context, Restored& restored) {
   return {};
 }
 
+// A file that we made is open for writing already, whatever its permissions say by now. For reading
+// it is opened again, as a mapping through a writable descriptor could be made writable later.
+Result<UniqueFd> open_made(int made, bool writable_shared) {
+  if (!writable_shared) {
+    auto again = sys::open(fd_path(made), O_RDONLY);
+    if (again) return again;
+  }
+  return sys::duplicate(made);
+}
+
 }  // namespace
 
 std::vector<Refusal> restore_obstacles(const RestoreContext& context) {
@@ -125,17 +135,16 @@ Result<int> mapping_descriptor(model::ResourceIndex resource, bool writable_shar
     return fail(ENODEV,
                 fmt::format("a {} cannot be mapped from a descriptor", handler_of(what)->kind));
   }
-  const int mode = writable_shared ? O_RDWR : O_RDONLY;
-  std::string path;
+  UniqueFd fd;
   if (is_memfd) {
-    path = fd_path(TRY(memfd_descriptor(resource, context)));
+    fd = TRY(open_made(TRY(memfd_descriptor(resource, context)), writable_shared));
   } else if (file->content) {
-    path = fd_path(TRY(carried_descriptor(resource, context)));
+    fd = TRY(open_made(TRY(carried_descriptor(resource, context)), writable_shared));
     TRY(finish_regular_file(resource, context));
   } else {
-    path = context.relocate(file->path);
+    const int mode = writable_shared ? O_RDWR : O_RDONLY;
+    fd = TRY(sys::open(context.relocate(file->path), mode | O_NOCTTY).context("to map it"));
   }
-  UniqueFd fd = TRY(sys::open(path, mode | O_NOCTTY).context("to map it"));
   return (context.made[key] = std::move(fd)).get();
 }
 

@@ -174,6 +174,15 @@ SignalFrame build_signal_frame(const FrameContent& content, RemoteAddr lowest, u
   return result;
 }
 
+bool holds_dead_frame(ByteView room, RemoteAddr lowest) {
+  const u64 at = align_up(lowest.value) + kBefore;
+  const u64 mark_at = at - lowest.value + offsetof(Frame, reserved);
+  u64 mark[3] = {};
+  if (mark_at + sizeof mark > room.size()) return false;
+  std::memcpy(mark, room.data() + mark_at, sizeof mark);
+  return mark[0] == kMark && mark[2] == at;
+}
+
 bool stands_on_frame(ByteView stack, RemoteAddr stack_pointer, Pid tid) {
   // The stack pointer is between call_stack and park_stack, or one word further.
   for (i64 offset = -24; offset <= 24; offset += 8) {

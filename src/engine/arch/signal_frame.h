@@ -48,4 +48,7 @@ inline constexpr u64 kLeftoverBelow = 64;
 inline constexpr u64 kLeftoverBytes = 448;
 bool stands_on_frame(ByteView stack, RemoteAddr stack_pointer, Pid tid);
 
+// Whether `room`, which begins at `lowest`, holds a frame that somebody's death left there.
+bool holds_dead_frame(ByteView room, RemoteAddr lowest);
+
 }  // namespace stasis::arch

@@ -86,20 +86,25 @@ const proc::Area* CallSite::main_stack() const {
   return found == areas_.end() ? nullptr : &*found;
 }
 
-bool CallSite::is_own_stack(const proc::Area& area, const FrozenThread& thread) const {
-  if ((area.protection & PROT_WRITE) == 0) return false;
-  if (area.path == "[stack]") return true;
+bool CallSite::is_own_stack(const proc::Area& area, const FrozenProcess& process,
+                            const FrozenThread& thread) {
+  if ((area.protection & PROT_WRITE) == 0 || area.shared) return false;
+  if (thread.tid == process.pid) return area.path == "[stack]";
   const RemoteAddr tls = arch::thread_pointer(thread.registers);
   const bool anonymous = area.path.empty() || area.path.starts_with("[anon:stack");
-  return anonymous && !area.shared && area.start <= tls && tls < area.end &&
-         arch::stack_pointer(thread.registers) < tls;
+  if (!anonymous || tls < area.start || tls >= area.end) return false;
+  if (arch::stack_pointer(thread.registers) >= tls) return false;
+  // The TLS of a C library begins with its own address (the ELF TLS ABI). Go's threads have theirs
+  // in the heap, beside the stacks of goroutines, and it does not.
+  const auto self = process.memory.read_object<u64>(tls);
+  return self.ok() && *self == tls.value;
 }
 
 Result<CallSite::Room> CallSite::room_for(const FrozenProcess& process, const FrozenThread& thread,
                                           u64 length) const {
   const RemoteAddr sp = arch::stack_pointer(thread.registers);
   const proc::Area* area = area_of(sp);
-  if (area != nullptr && is_own_stack(*area, thread) &&
+  if (area != nullptr && is_own_stack(*area, process, thread) &&
       sp - area->start >= length + arch::kRedZone) {
     return Room{.lowest = sp - arch::kRedZone - length, .borrowed = false};
   }
@@ -131,11 +136,14 @@ Result<CallSite::Room> CallSite::borrow(const FrozenProcess& process, const Froz
       return nowhere("the main stack is nearly full");
     }
   }
-  // The main thread is elsewhere (a goroutine): untouched memory is certainly free.
+  // The main thread is elsewhere (a goroutine): untouched memory is certainly free, and so is the
+  // frame of a checkpointer that was killed.
   Bytes content(needed);
   TRY(process.memory.read(stack->start, content));
-  const bool untouched = std::all_of(content.begin(), content.end(),
-                                     [](std::byte byte) { return byte == std::byte{}; });
+  const ByteView all = content;
+  const ByteView rest = arch::holds_dead_frame(all, stack->start) ? all.subspan(length) : all;
+  const bool untouched =
+      std::all_of(rest.begin(), rest.end(), [](std::byte byte) { return byte == std::byte{}; });
   return untouched ? Result<Room>(room) : nowhere("the main stack's low end has been in use");
 }
 

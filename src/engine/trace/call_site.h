@@ -33,7 +33,8 @@ class CallSite {
   void search_area(const proc::Area& area, const RemoteMemory& memory);
   [[nodiscard]] const proc::Area* area_of(RemoteAddr address) const;
   [[nodiscard]] const proc::Area* main_stack() const;
-  [[nodiscard]] bool is_own_stack(const proc::Area& area, const FrozenThread& thread) const;
+  [[nodiscard]] static bool is_own_stack(const proc::Area& area, const FrozenProcess& process,
+                                         const FrozenThread& thread);
   Result<Room> borrow(const FrozenProcess& process, const FrozenThread& thread, u64 length) const;
 
   std::vector<proc::Area> areas_;

@@ -10,6 +10,6 @@ for my $step (0 .. 59) {
     $table{$next->() % 50000} .= "s$step," for 1 .. 800;
     my @keys = sort { $a <=> $b } keys %table;
     usleep(10_000) if $step % 3 == 0;
-    $sum = md5_hex(join '|', map { "$_=$table{$_}" } @keys[0 .. 999]);
+    $sum = md5_hex(join '|', map { "$_=$table{$_}" } @keys[0 .. ($#keys < 999 ? $#keys : 999)]);
     print "step $step ", scalar(@keys), " $sum\n";
 }

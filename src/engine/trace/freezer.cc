@@ -181,13 +181,12 @@ Result<bool> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
     TRY(std::move(finished));
     return true;
   }
-  if (stop.event() != 0) {
-    TRY(take_birth(thread));
-    (void)resume(thread.tid);  // if it is gone the next wait says so
-    return false;
-  }
-  // A signal on its way to the program: it goes on its way, its handler is entered but not run.
-  (void)resume(thread.tid, stop.signal());
+  if (stop.event() != 0) TRY(take_birth(thread));
+  // Any stop swallows an interruption that was under way (ptrace_stop() clears JOBCTL_TRAP_STOP),
+  // hence again. A signal goes on its way to the program; its handler is entered but not run. If
+  // the thread is gone the next wait says so.
+  (void)interrupt(thread.tid);
+  (void)resume(thread.tid, stop.event() != 0 ? 0 : stop.signal());
   return false;
 }
 

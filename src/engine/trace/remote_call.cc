@@ -144,9 +144,10 @@ Result<void> RemoteCalls::State::to_call_stop() {
 
 // Runs on to a get_signal stop, without an instruction of the program.
 Result<void> RemoteCalls::State::to_signal_stop() {
-  if (!interrupt(thread_.tid).ok()) return lost();
   int signal = 0;
   while (true) {
+    // Every other stop swallows the interruption, hence each time.
+    if (!interrupt(thread_.tid).ok()) return lost();
     if (!resume(thread_.tid, signal).ok()) return lost();
     const Stop stop = TRY(next_stop());
     if (stop.event() == PTRACE_EVENT_STOP) break;

@@ -104,10 +104,10 @@ i64 time_left(Pid pid, Pid tid, const RemoteMemory& memory, const arch::Register
   }
   const auto total = timeout->timespec ? read_timespec_ns(memory, timeout->timespec)
                                        : std::optional(timeout->milliseconds * 1'000'000);
-  if (!total || !sample) return -1;
-  // One sleep more is the stop itself.
+  if (!total) return -1;
+  // One sleep more is the stop itself; after another one the sample says nothing.
   const auto now = read_sched(pid, tid);
-  if (!now || now->sleeps > sample->sleeps + 1) return -1;
+  if (!sample || !now || now->sleeps > sample->sleeps + 1) return *total;
   return std::clamp<i64>(*total - (stopped_ns - sample->since_ns), 0, *total);
 }
 

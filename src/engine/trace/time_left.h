@@ -40,7 +40,8 @@ class SleepClock {
 };
 
 // Time left of the call that `registers` were interrupted in at `stopped_ns`; -1 if it has no
-// relative timeout or the time cannot be known. `sample` was taken before the interruption.
+// relative timeout. `sample` was taken before the interruption; without a usable one the answer is
+// the whole timeout, which is never too short.
 i64 time_left(Pid pid, Pid tid, const RemoteMemory& memory, const arch::Registers& registers,
               i64 number, const std::optional<SleepSample>& sample, i64 stopped_ns);
 

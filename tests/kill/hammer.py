@@ -18,6 +18,7 @@ import threading
 import time
 
 SKIPPED = 77
+REAL_TIME = 44  # the signal that target.c counts; SIGRTMIN differs from library to library
 STATUS = struct.Struct("=Q16QQQ256s")
 LIMIT = 20.0  # seconds that the target gets to be as before; it takes milliseconds
 
@@ -168,7 +169,7 @@ class Noise(threading.Thread):
             try:
                 if self.signals:
                     for _ in range(chance.randrange(1, 4)):
-                        os.kill(self.pid, signal.SIGRTMIN)
+                        os.kill(self.pid, REAL_TIME)
                         self.sent += 1
                 if self.stops and chance.random() < 0.3:
                     os.kill(self.pid, signal.SIGSTOP)

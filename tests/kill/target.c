@@ -22,6 +22,8 @@
 #include "registers.h"
 #include "status.h"
 
+enum { kSignal = 44 }; /* real-time in every C library */
+
 static struct status *status;
 static int event_fd, epoll_fd, pipe_fds[2];
 static atomic_flag failed = ATOMIC_FLAG_INIT;
@@ -50,7 +52,7 @@ static void on_signal(int number) {
 static void *epoller(void *unused) {
   for (;; advance(0)) {
     struct epoll_event event;
-    int got = epoll_wait(epoll_fd, &event, 1, 1000);
+    int got = epoll_wait(epoll_fd, &event, 1, 60000);
     if (got < 0 && errno == EINTR) {
       __atomic_add_fetch(&status->epoll_eintr, 1, __ATOMIC_RELAXED);
       continue;
@@ -144,10 +146,10 @@ int main(int argc, char **argv) {
   if (pipe(pipe_fds)) return 2;
 
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-  sigaction(SIGRTMIN, &action, NULL);
+  sigaction(kSignal, &action, NULL);
   sigset_t ours, before;
   sigemptyset(&ours);
-  sigaddset(&ours, SIGRTMIN);
+  sigaddset(&ours, kSignal);
   start(spinner, 0); /* these two and main take signals */
   start(spinner, 1);
   pthread_sigmask(SIG_BLOCK, &ours, &before);

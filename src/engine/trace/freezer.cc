@@ -221,21 +221,6 @@ Result<void> Freezer::take_birth(const HeldThread& parent) {
   return {};
 }
 
-// A new process is outside of the scope that was asked for.
-Result<void> Freezer::let_newborn_go(Pid child) {
-  while (true) {
-    const auto stop = wait_for(child, false, kSliceMs);
-    if (stop.ok() && !stop->alive()) return {};
-    if (stop.ok()) {
-      const bool event = stop->event() != 0;
-      if (detach(child, event ? 0 : stop->signal()).ok()) return {};
-    } else if (stop.error().code != ETIMEDOUT) {
-      return {};  // gone
-    }
-    if (expired()) return fail(ETIMEDOUT, fmt::format("new process {} did not stop", child));
-  }
-}
-
 Result<bool> Freezer::complete() const {
   for (const Pid pid : pids_) {
     const auto held = std::count_if(threads_.begin(), threads_.end(), [&](const auto& entry) {
@@ -261,44 +246,6 @@ Error Freezer::too_late(const HeldThread& thread) const {
                           thread.tid, proc::describe(thread.pid), state,
                           state == 'D' ? ": an uninterruptible wait in the kernel" : "", late,
                           threads_.size()));
-}
-
-Result<void> Freezer::release() {
-  std::vector<const HeldThread*> dead;
-  for (const auto& [tid, thread] : threads_) {
-    if (thread.phase == Phase::kZombie || thread.phase == Phase::kGone) continue;
-    if (thread.phase == Phase::kSeized) {
-      // Only a stopped thread can be let go; if it does not stop the kernel does it at our end.
-      if (!thread.adopted) (void)interrupt(tid);
-      const auto stop = wait_for(tid, false, kSliceMs);
-      const bool alive = stop.ok() && stop->alive();
-      const bool signal = alive && stop->event() == 0;
-      if (alive && !signal && stop->event() != PTRACE_EVENT_STOP) {
-        const auto child = event_message(tid);
-        if (child.ok() && !threads_.contains(static_cast<Pid>(*child)))
-          (void)let_newborn_go(static_cast<Pid>(*child));
-      }
-      (void)detach(tid, signal ? stop->signal() : 0);
-      continue;
-    }
-    const auto done = detach(tid);
-    if (!done) dead.push_back(&thread);
-  }
-  std::sort(dead.begin(), dead.end(), [](const auto* a, const auto* b) {
-    return (a->tid == a->pid) < (b->tid == b->pid);  // leaders last: they wait for their threads
-  });
-  std::string names;
-  for (const HeldThread* thread : dead) {
-    // A killed process is not reported to its parent before its tracer has seen all of it. Where
-    // we are the parent, its end is left for whoever waits in this process.
-    const auto status = proc::read_status(thread->pid);
-    const bool ours = status.ok() && status->parent == ::getpid() && thread->tid == thread->pid;
-    if (!ours) (void)wait_for(thread->tid, true, 1000);
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", thread->tid);
-  }
-  threads_.clear();
-  if (!dead.empty()) return fail(ESRCH, fmt::format("died while frozen: thread {}", names));
-  return {};
 }
 
 }  // namespace stasis::trace

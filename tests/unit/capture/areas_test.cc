@@ -28,7 +28,8 @@ std::vector<proc::Area> areas_of(std::string_view smaps) {
 std::vector<proc::Area> own_areas(const void* start, u64 length) {
   std::vector<proc::Area> areas;
   const RemoteAddr from{reinterpret_cast<u64>(start)};
-  for (const proc::Area& area : *proc::read_smaps(::getpid())) {
+  const auto all = proc::read_smaps(::getpid());
+  for (const proc::Area& area : *all) {
     if (area.start >= from && area.start < from + length) areas.push_back(area);
   }
   return areas;

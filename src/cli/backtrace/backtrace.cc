@@ -15,7 +15,8 @@ namespace {
 constexpr size_t kLongestMangledName = 4096;  // longer ones are hostile or unreadable
 
 std::string demangled(std::string_view name) {
-  const std::string copy(name);
+  // Debugging files name versions of a symbol: "clock_nanosleep@GLIBC_2.2.5".
+  const std::string copy(name.substr(0, name.find('@')));
   if (!copy.starts_with("_Z") || copy.size() > kLongestMangledName) return copy;
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> text(

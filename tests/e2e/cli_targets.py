@@ -1,0 +1,58 @@
+"""What the tests of the commands save: small programs, and how they are looked at."""
+
+import os
+import subprocess
+
+from harness import Failed, read, status_field, until
+
+# Sleeps. argv: a file to make when ready, megabytes of random memory to hold, and perhaps a file to
+# keep open; with that one it ends with 5 at SIGUSR1.
+IDLE = """
+import os, signal, sys, time
+kept = os.urandom(int(sys.argv[2]) << 20)
+if len(sys.argv) > 3:
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(5))
+    kept_file = open(sys.argv[3], "a+")
+    kept_file.write("line\\n")
+    kept_file.flush()
+open(sys.argv[1], "w").close()
+while True:
+    time.sleep(1000)
+"""
+
+
+def check(condition, why):
+    if not condition:
+        raise Failed(why)
+
+
+def said_by(case, log):
+    return read(case.file(log)).strip()
+
+
+def idle(case, megabytes=0, data=None):
+    """A program that sits in a sleep; with `data`, a file, it keeps it open and exits 5 at SIGUSR1."""
+    ready = case.file(f"ready.{len(case.started)}")
+    line = ["/usr/bin/python3", "-c", IDLE, ready, str(megabytes)] + ([data] if data else [])
+    process = case.start(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: os.path.exists(ready), "the target is ready")
+    wait_state(process.pid, "S")
+    os.unlink(ready)
+    return process
+
+
+def wait_state(pid, letter):
+    until(lambda: status_field(pid, "State").startswith(letter), f"process {pid} is in state {letter}")
+
+
+def looks_alive(pid):
+    """It exists, is not stopped, and nobody has left anything in it."""
+    wait_state(pid, "S")
+    check("stasis" not in read(f"/proc/{pid}/maps"), f"something of ours is in process {pid}")
+
+
+def free_pid():
+    """A pid that nobody has: of a process that has just ended."""
+    done = subprocess.Popen(["/bin/true"])
+    done.wait()
+    return done.pid

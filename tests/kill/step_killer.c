@@ -36,7 +36,7 @@ static void step(void) {
 
 static long real_syscall(long number, long a, long b, long c, long d, long e, long f) {
   static long (*next)(long, ...);
-  if (!next) next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+  if (!next) *(void **)&next = dlsym(RTLD_NEXT, "syscall"); /* the form that POSIX gives */
   return next(number, a, b, c, d, e, f);
 }
 

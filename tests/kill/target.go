@@ -132,6 +132,7 @@ func main() {
 	if err != nil {
 		os.Exit(2)
 	}
+	file.Close() // before the garbage collector does it at a moment of its choice
 	shown = (*status)(unsafe.Pointer(&memory[0]))
 	runtime.GOMAXPROCS(3)
 	channel := make(chan uint64)

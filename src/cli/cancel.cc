@@ -8,14 +8,22 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <limits>
+
 namespace stasis::cli {
 namespace {
 
-constexpr int kPatienceMs = 5000;
+constexpr std::chrono::milliseconds kPatienceAfterSignal{5000};
+constexpr std::chrono::milliseconds kPatienceAfterLimit{2000};
 
 }  // namespace
 
-CancelWatch::CancelWatch() {
+CancelWatch::CancelWatch(i64 time_limit_ms, int limit_code, std::function<void()> last_act)
+    : limit_code_(limit_code), last_act_(std::move(last_act)) {
+  if (time_limit_ms >= 0) {
+    give_up_ = Clock::now() + std::chrono::milliseconds(time_limit_ms) + kPatienceAfterLimit;
+  }
   sigset_t set;
   ::sigemptyset(&set);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -43,16 +51,27 @@ CancelWatch::~CancelWatch() {
   (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
+int CancelWatch::patience_ms() const {
+  if (give_up_ == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(give_up_ - Clock::now()).count();
+  return static_cast<int>(std::clamp<i64>(left, 0, std::numeric_limits<int>::max()));
+}
+
 void CancelWatch::watch() {
   for (;;) {
     pollfd waits[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                       {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
-    const int ready = ::poll(waits, 2, signal_ == 0 ? -1 : kPatienceMs);
+    const int ready = ::poll(waits, 2, patience_ms());
     if (waits[1].revents != 0) return;
     if (signal_ != 0 && ready >= 0) die_of(signal_);  // asked again, or waited long enough
+    if (ready == 0) {
+      last_act_();
+      ::_exit(limit_code_);
+    }
     signalfd_siginfo info = {};
     if (ready > 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info) {
       signal_ = static_cast<int>(info.ssi_signo);
+      give_up_ = Clock::now() + kPatienceAfterSignal;
     }
   }
 }

@@ -1,13 +1,16 @@
-// Ctrl-C and its like during a checkpoint: asked for once, the work is given up at its next step
-// and cleans up after itself; asked for twice, or when nothing happens for some seconds, the
-// command dies of the signal (which the target survives, as it survives SIGKILL of its
-// checkpointer).
+// Ctrl-C and its like, and the time limit, during a checkpoint: asked for once, the work is given
+// up at its next step and cleans up after itself. Asked for twice, or when no step comes for some
+// seconds (a pipe that nobody reads, a disk that hangs), the command ends at once, which the target
+// survives as it survives SIGKILL of its checkpointer.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
+#include <functional>
 #include <thread>
 
+#include "base/types.h"
 #include "base/unique_fd.h"
 
 namespace stasis::cli {
@@ -16,7 +19,9 @@ namespace stasis::cli {
 // before other threads, which inherit the mask.
 class CancelWatch {
  public:
-  CancelWatch();
+  // `time_limit_ms`: what the work was given; negative: no limit. `last_act` is called by the
+  // thread when the work is stuck beyond its limit; this process then ends with `limit_code`.
+  CancelWatch(i64 time_limit_ms, int limit_code, std::function<void()> last_act);
   CancelWatch(const CancelWatch&) = delete;
   CancelWatch& operator=(const CancelWatch&) = delete;
   ~CancelWatch();
@@ -24,11 +29,17 @@ class CancelWatch {
   [[nodiscard]] int signal() const { return signal_; }  // that asked to stop; 0: none so far
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void watch();
+  [[nodiscard]] int patience_ms() const;  // how long to sleep; -1: until something happens
 
   sigset_t before_ = {};
   UniqueFd signals_, wake_;
   std::atomic<int> signal_ = 0;
+  Clock::time_point give_up_ = Clock::time_point::max();  // the thread's alone, once it runs
+  int limit_code_;
+  std::function<void()> last_act_;
   std::thread thread_;
 };
 

@@ -69,7 +69,9 @@ int save(const CheckpointSettings& settings) {
     return exit_code(request.error().code);
   }
   ProgressLine line(fmt::format("saving process {}", settings.target), !settings.console.quiet);
-  const CancelWatch watch;
+  const CancelWatch watch(settings.time_limit_ms, exit_code(ETIMEDOUT), [&settings] {
+    settings.console.say(checkpoint_failure(ETIMEDOUT) + "\n");
+  });
   request->write.progress = [&](u64 done, u64 total) {
     line.show(done, total);
     return watch.signal() == 0;

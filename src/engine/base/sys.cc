@@ -192,8 +192,9 @@ Result<struct stat> fstat(int fd) {
   return result;
 }
 
-Result<UniqueFd> pidfd_open(Pid pid) {
-  const long fd = TRY(raw("find", fmt::format("process {}", pid), SYS_pidfd_open, pid, 0));
+Result<UniqueFd> pidfd_open(Pid pid, bool thread) {
+  const int flags = thread ? O_EXCL : 0;  // PIDFD_THREAD
+  const long fd = TRY(raw("find", fmt::format("process {}", pid), SYS_pidfd_open, pid, flags));
   return UniqueFd(static_cast<int>(fd));
 }
 

@@ -65,7 +65,8 @@ Result<struct stat> stat(const std::string& path);   // follows links
 Result<struct stat> lstat(const std::string& path);
 Result<struct stat> fstat(int fd);
 
-Result<UniqueFd> pidfd_open(Pid pid);
+// `thread`: the id is a thread's that need not lead its process (PIDFD_THREAD, Linux 6.9).
+Result<UniqueFd> pidfd_open(Pid pid, bool thread = false);
 // A duplicate of descriptor `number` of the process behind `pidfd` (needs ptrace access).
 Result<UniqueFd> pidfd_getfd(int pidfd, int number);
 // Whether two descriptors of two processes are one open file description.

@@ -20,6 +20,7 @@ namespace stasis::capture {
 // The descriptors of one process, with the open file that each refers to.
 struct ProcessDescriptors {
   Pid pid = 0;
+  Pid thread = 0;  // through which /proc shows them: the leader unless it has ended
   std::vector<resource::FdFacts> facts;          // ascending numbers
   std::vector<model::OpenFileIndex> open_files;  // parallel to facts
 };

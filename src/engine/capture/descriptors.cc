@@ -50,10 +50,11 @@ Result<void> sort_by_open_file(std::vector<Candidate>& candidates) {
 
 Result<void> Builder::load_descriptors(std::vector<Refusal>& refusals) {
   for (const Pid pid : pids_) {
-    const UniqueFd pidfd = TRY(sys::pidfd_open(pid));
-    ProcessDescriptors table{.pid = pid, .facts = {}, .open_files = {}};
-    for (const int number : TRY(proc::read_descriptors(pid))) {
-      auto facts = resource::read_facts(pid, pidfd.get(), number);
+    const Pid thread = proc::live_thread(pid);
+    const UniqueFd pidfd = TRY(sys::pidfd_open(thread, thread != pid));
+    ProcessDescriptors table{.pid = pid, .thread = thread, .facts = {}, .open_files = {}};
+    for (const int number : TRY(proc::read_descriptors(thread))) {
+      auto facts = resource::read_facts(thread, pidfd.get(), number);
       if (!facts && (facts.error().code == EBADF || facts.error().code == ENOENT)) continue;
       table.facts.push_back(TRY(std::move(facts)));
     }
@@ -152,7 +153,7 @@ std::vector<model::Descriptor> Builder::descriptors(Pid pid) const {
 
 std::optional<model::OpenFileIndex> Builder::open_file(Pid pid, int number) {
   for (const ProcessDescriptors& table : descriptors_) {
-    if (table.pid != pid) continue;
+    if (table.pid != pid && table.thread != pid) continue;
     for (size_t i = 0; i < table.facts.size(); ++i) {
       if (table.facts[i].number == number) return table.open_files[i];
     }

@@ -28,11 +28,12 @@ void refuse(Refusals& refusals, Pid pid, std::string reason, std::string advice 
 void survey_threads(Pid pid, Refusals& refusals) {
   const auto tids = proc::read_threads(pid);
   if (!tids) return;  // gone meanwhile: the freeze will say so
+  const Pid live = proc::live_thread(pid);
   for (const Pid tid : *tids) {
-    if (tid == pid) continue;
+    if (tid == live || tid == pid) continue;
     for (const auto& [type, what] : {std::pair{KCMP_FILES, "descriptor table"},
                                      std::pair{KCMP_FS, "working directory and umask"}}) {
-      const auto same = sys::raw("compare", "threads", SYS_kcmp, pid, tid, type, 0, 0);
+      const auto same = sys::raw("compare", "threads", SYS_kcmp, live, tid, type, 0, 0);
       if (same.ok() && *same != 0) {
         refuse(refusals, pid, fmt::format("thread {} has its own {} (unshare(2))", tid, what));
       }
@@ -65,8 +66,9 @@ bool same_mounts(Pid pid) {
 // The namespaces that a restart would not give back. User, pid and mount namespaces are those of a
 // restart of ours when the mounts are the same but for /proc.
 void survey_namespaces(Pid pid, Refusals& refusals) {
+  const Pid live = proc::live_thread(pid);
   for (const std::string kind : {"net", "ipc", "uts", "cgroup", "time"}) {
-    const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/{}", pid, kind));
+    const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/{}", live, kind));
     const auto ours = sys::read_link("/proc/self/ns/" + kind);
     if (theirs.ok() && ours.ok() && *theirs != *ours) {
       refuse(refusals, pid,
@@ -74,20 +76,21 @@ void survey_namespaces(Pid pid, Refusals& refusals) {
              "run cr_checkpoint inside the same container");
     }
   }
-  const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/mnt", pid));
+  const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/mnt", live));
   const auto ours = sys::read_link("/proc/self/ns/mnt");
-  if (theirs.ok() && ours.ok() && *theirs != *ours && !same_mounts(pid)) {
+  if (theirs.ok() && ours.ok() && *theirs != *ours && !same_mounts(live)) {
     refuse(refusals, pid, "it sees other mounts than cr_checkpoint (mount namespace)",
            "run cr_checkpoint inside the same container");
   }
 }
 
 void survey_directories(Pid pid, Refusals& refusals) {
-  const auto root = sys::read_link(fmt::format("/proc/{}/root", pid));
+  const Pid live = proc::live_thread(pid);
+  const auto root = sys::read_link(fmt::format("/proc/{}/root", live));
   if (root.ok() && *root != "/") {
     refuse(refusals, pid, fmt::format("its root directory is {} (chroot)", *root));
   }
-  const auto directory = sys::read_link(fmt::format("/proc/{}/cwd", pid));
+  const auto directory = sys::read_link(fmt::format("/proc/{}/cwd", live));
   if (directory.ok() && directory->ends_with(" (deleted)")) {
     refuse(refusals, pid,
            fmt::format("its working directory {} has been removed",
@@ -96,7 +99,7 @@ void survey_directories(Pid pid, Refusals& refusals) {
 }
 
 void survey_status(Pid pid, Refusals& refusals) {
-  const auto status = proc::read_status(pid);
+  const auto status = proc::read_status(pid, proc::live_thread(pid));
   if (!status) return;
   if (status->state == 'Z') refuse(refusals, pid, "it is a zombie: it has exited already");
   if (status->seccomp == 1) refuse(refusals, pid, "it runs in strict seccomp mode");
@@ -111,7 +114,7 @@ void survey_status(Pid pid, Refusals& refusals) {
 }
 
 void survey_memory(Pid pid, Refusals& refusals) {
-  const auto areas = proc::read_smaps(pid);
+  const auto areas = proc::read_smaps(proc::live_thread(pid));
   if (!areas) return;
   const auto found = area_refusals(pid, *areas);
   refusals.insert(refusals.end(), found.begin(), found.end());

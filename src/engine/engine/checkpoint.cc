@@ -1,5 +1,6 @@
 // checkpoint() and check(): the passes from a request to a complete context file.
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 
 #include <chrono>
@@ -69,15 +70,37 @@ Result<format::Destination> open_destination(CheckpointRequest& request) {
   return format::Destination::create(request.file, request.destination);
 }
 
+// Killed processes are gone when a command that killed them returns, so that their pids are free.
+// Their own parents reap them; that may take a while, which is not ours to wait for.
+void await_death(const std::vector<UniqueFd>& pidfds) {
+  constexpr int kPatienceMs = 2000;
+  for (const UniqueFd& pidfd : pidfds) {
+    pollfd wait = {.fd = pidfd.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&wait, 1, kPatienceMs);  // late is no failure: the signal has been sent
+  }
+}
+
+// Kills frozen processes. Thawing them fails, as they are dead, and that is what was wanted.
+Result<void> kill_frozen(trace::Freeze& freeze) {
+  std::vector<UniqueFd> pidfds;
+  for (const trace::FrozenProcess& process : freeze.processes()) {
+    pidfds.push_back(TRY(sys::pidfd_open(process.pid)));
+    TRY(sys::check(::kill(process.pid, SIGKILL), "kill", "process " + std::to_string(process.pid)));
+  }
+  (void)freeze.thaw();
+  await_death(pidfds);
+  return {};
+}
+
 // The signal reaches the frozen processes as the first thing they see when they run on, so that
 // nothing happens between the image and it.
-Result<void> send_signal(trace::Freeze& freeze, int signal) {
-  if (signal == 0) return {};
+Result<void> thaw_with_signal(trace::Freeze& freeze, int signal) {
+  if (signal == SIGKILL) return kill_frozen(freeze);
   for (const trace::FrozenProcess& process : freeze.processes()) {
     TRY(sys::check(::kill(process.pid, std::abs(signal)), "send the signal to",
                    "process " + std::to_string(process.pid)));
   }
-  return {};
+  return freeze.thaw();
 }
 
 void add_counts(CheckpointReport& report, const model::Image& image) {
@@ -128,12 +151,9 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
   add_counts(report, captured.image);
 
   // A program that is to be killed afterwards is let go only when the image is safe.
-  if (request.signal != 0) {
-    TRY(destination.commit());
-    TRY(send_signal(freeze, request.signal));
-  }
+  if (request.signal != 0) TRY(destination.commit());
   report.pause_us = freeze.pause_us();
-  TRY(freeze.thaw());
+  TRY(request.signal != 0 ? thaw_with_signal(freeze, request.signal) : freeze.thaw());
   if (request.signal == 0) TRY(destination.commit());
   report.total_us = us_since(start);
   return report;

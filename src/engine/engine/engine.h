@@ -66,7 +66,7 @@ struct RestartRequest {
   Progress progress;
 };
 
-// How the ids were had, in words: "clone3 set_tid", "by walking the pid counter", ...
+// How the ids were had, in words that go behind "ids": "restored by clone3(set_tid)", "new", ...
 std::string_view describe(restart::IdWay way);
 
 struct RestartReport {

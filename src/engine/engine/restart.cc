@@ -47,15 +47,15 @@ std::vector<Refusal> obstacles(const resource::RestoreContext& context,
 std::string_view describe(restart::IdWay way) {
   switch (way) {
     case restart::IdWay::kSetTid:
-      return "ids restored by clone3(set_tid)";
+      return "restored by clone3(set_tid)";
     case restart::IdWay::kCounter:
-      return "ids restored by walking the pid counter";
+      return "restored by walking the pid counter";
     case restart::IdWay::kNamespaces:
-      return "ids restored in private user and pid namespaces";
+      return "restored in private user and pid namespaces";
     case restart::IdWay::kNew:
-      return "new ids";
+      return "new";
   }
-  return "ids unknown";
+  return "unknown";
 }
 
 Result<RestartReport> restart(RestartRequest request) {

@@ -93,6 +93,18 @@ Result<Bytes> read_auxv(Pid pid) {
   return sys::read_bytes(fmt::format("/proc/{}/auxv", pid));
 }
 
+Pid live_thread(Pid pid) {
+  const auto lives = [pid](Pid tid) {
+    const auto stat = read_stat(pid, tid);
+    return stat.ok() && stat->state != 'Z' && stat->state != 'X';
+  };
+  if (lives(pid)) return pid;
+  const auto tids = read_threads(pid);
+  if (!tids) return pid;
+  const auto found = std::find_if(tids->begin(), tids->end(), lives);
+  return found == tids->end() ? pid : *found;
+}
+
 bool exists(Pid pid) {
   const auto sent = sys::check(::kill(pid, 0), "signal", "a process");
   return sent.ok() || sent.error().code == EPERM;

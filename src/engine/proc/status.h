@@ -80,6 +80,9 @@ Result<std::vector<Pid>> read_threads(Pid pid);
 Result<std::vector<Pid>> read_children(Pid pid);  // of all its threads; zombies included
 Result<u64> read_personality(Pid pid);            // /proc/PID/personality
 Result<i32> read_oom_score_adj(Pid pid);
+// A thread through which /proc shows the process: the leader, or if it has exited before the others
+// (pthread_exit in main) one that lives. The leader again when none does.
+Pid live_thread(Pid pid);
 // Whether a process exists, zombie or not.
 bool exists(Pid pid);
 // Name for messages: "4711 (sleep)", or "4711" when it cannot be read.

@@ -2,6 +2,7 @@
 #include "capture/capture.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include "base/sys.h"
 #include "capture/areas.h"
@@ -22,6 +23,23 @@ Result<std::vector<proc::Area>> read_areas(trace::FrozenProcess& process) {
   return areas;
 }
 
+// mlockall(MCL_FUTURE) is a flag of the address space that nothing shows. What it leaves behind is:
+// every area that can be locked is. (After MCL_CURRENT alone that holds until the next mmap.)
+u64 lock_future_of(const std::vector<proc::Area>& areas) {
+  bool on_fault = false;
+  size_t locked = 0;
+  for (const proc::Area& area : areas) {
+    const bool special = area.has_flag("io") || area.has_flag("pf") || area.has_flag("de") ||
+                         area.has_flag("ht") || area.path == "[vsyscall]";
+    if (special) continue;
+    if (!area.has_flag("lo")) return 0;
+    on_fault = on_fault || area.has_flag("lf");
+    ++locked;
+  }
+  if (locked == 0) return 0;
+  return on_fault ? u64{MCL_FUTURE | MCL_ONFAULT} : u64{MCL_FUTURE};
+}
+
 Result<void> capture_memory(Builder& builder, trace::FrozenProcess& process,
                             const std::vector<proc::Area>& areas, const CaptureOptions& options,
                             model::Process& into) {
@@ -29,6 +47,7 @@ Result<void> capture_memory(Builder& builder, trace::FrozenProcess& process,
   into.memory.vmas = TRY(to_vmas(
       areas, [&](const proc::Area& area) { return builder.mapped_resource(process, area); }));
   into.memory.marks = TRY(memory_marks(process));
+  into.memory.lock_future = lock_future_of(areas);
   into.memory.auxv = TRY(proc::read_auxv(process.any_live_tid()));
   into.memory.space = builder.add_space(fmt::format("memory of process {}", into.pid), 0);
   builder.image.spaces[into.memory.space].runs =

@@ -72,8 +72,10 @@ void keep_capabilities() {
   if (::syscall(SYS_capget, &header, sets) != 0) return;
   for (auto& set : sets) set.inheritable = set.permitted;
   (void)::syscall(SYS_capset, &header, sets);  // if not, raising fails and ids are refused
-  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kCheckpointRestore, 0, 0);
-  (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0);  // before Linux 5.9
+  // CAP_SYS_ADMIN is for kernels before 5.9, CAP_SETPCAP for the saved bounding set.
+  for (const int capability : {kCheckpointRestore, CAP_SYS_ADMIN, CAP_SETPCAP}) {
+    (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+  }
 }
 
 bool tell(int fd, int code) {
@@ -198,21 +200,6 @@ Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate
   auto born = raise(pid, plan, gate, scratch);
   if (!born) drop_newborn(pid, parent);
   return born;
-}
-
-Result<void> give_up_capabilities(Target& target) {
-  std::vector<ThreadScript> scripts;
-  for (const Pid tid : target.threads()) {
-    ThreadScript thread{tid, {}};
-    const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    const __user_cap_data_struct none[2] = {};
-    // Clears the ambient set as well: it may hold only what is permitted.
-    thread.script.call("give up capabilities", SYS_capset,
-                       {thread.script.object(header), thread.script.object(none)});
-    scripts.push_back(std::move(thread));
-  }
-  TRY(target.run_together(scripts));
-  return {};
 }
 
 }  // namespace stasis::restart

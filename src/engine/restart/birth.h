@@ -20,8 +20,8 @@ struct Parking {
 struct NewbornPlan {
   std::vector<Parking> parking;
   int executable = -1;  // descriptor of what it becomes; -1: stays a copy of us
-  // Capabilities that let it choose the ids of its threads survive the exec (give_up_capabilities()
-  // takes them away).
+  // Capabilities that let it choose the ids of its threads survive the exec; finish_process() sets
+  // the saved ones.
   bool keep_capabilities = false;
 };
 
@@ -67,8 +67,5 @@ struct Born {
 };
 Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate gate,
                            Scratch scratch);
-
-// Takes from every thread what `keep_capabilities` let it keep.
-Result<void> give_up_capabilities(Target& target);
 
 }  // namespace stasis::restart

@@ -80,18 +80,14 @@ Result<Attempt> by_set_tid(BuildState& state, const Nursery& nursery) {
   cradle.plan.keep_capabilities = ::geteuid() != 0;
   auto pid = clone_newborn(cradle.plan, cradle.gate, nursery.parent, state.process(0).pid);
   if (!pid) return Attempt{false, pid.error().message()};
-  const bool give_up = cradle.plan.keep_capabilities;
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
   const auto made = make_all(state, IdDemand::kSetTid);
   if (!made) return Attempt{false, made.error().message()};
-  if (give_up) {
-    for (Target& target : state.targets) TRY(give_up_capabilities(target));
-  }
   return Attempt{true, {}};
 }
 
 // The root: the only one that cannot be put off to the next round.
-Result<Pid> walk_to_root(const BuildState& state, const Cradle& cradle, const Nursery& nursery,
+Result<Pid> walk_to_root(BuildState& state, Cradle& cradle, const Nursery& nursery,
                          CounterWalk& walk) {
   const Pid wanted = state.process(0).pid;
   while (true) {
@@ -102,6 +98,7 @@ Result<Pid> walk_to_root(const BuildState& state, const Cradle& cradle, const Nu
     walk.note(got);
     if (got == wanted) return got;
     drop_newborn(got, nursery.parent);
+    cradle = TRY(prepare(state, nursery));  // it may have spoken through the gate already
   }
 }
 
@@ -121,13 +118,10 @@ Result<Attempt> by_counter(BuildState& state, const Nursery& nursery) {
 Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
   Cradle cradle = TRY(prepare(state, nursery));
   cradle.plan.keep_capabilities = true;
-  const auto birth = clone_newborn_in_namespaces(cradle.plan, cradle.gate, state.process(0).pid);
-  if (!birth) return Attempt{false, birth.error().message()};
-  TRY(raise_root(state, nursery, std::move(cradle), birth->pid));
+  const auto pid = clone_newborn_in_namespaces(cradle.plan, cradle.gate, state.process(0).pid);
+  if (!pid) return Attempt{false, pid.error().message()};
+  TRY(raise_root(state, nursery, std::move(cradle), *pid));
   TRY(make_all(state, IdDemand::kSetTid));
-  if (birth->own_users) {
-    for (Target& target : state.targets) TRY(give_up_capabilities(target));
-  }
   return Attempt{true, {}};
 }
 

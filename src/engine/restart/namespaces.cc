@@ -53,7 +53,6 @@ struct Report {
   Step step = Step::kDone;
   int code = 0;
   Pid pid = 0;
-  bool own_users = false;
 };
 
 struct HelperPlan {
@@ -116,7 +115,7 @@ void reap(Pid root) {
   (void)::mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr);
   Report report;
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
-    report = {Step::kMount, sys::last_code(), 0, false};
+    report = {Step::kMount, sys::last_code(), 0};
   }
   (void)::dup2(helper, 0);
   (void)::syscall(SYS_close_range, 1U, ~0U, 0U);
@@ -132,7 +131,6 @@ bool enter_namespaces(const HelperPlan& plan, Report& report) {
   report.step = Step::kUnshare;
   if (::unshare(CLONE_NEWPID | CLONE_NEWNS) == 0) return true;  // root need not change users
   if (::unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0) return false;
-  report.own_users = true;
   report.step = Step::kMaps;
   return write_text("/proc/self/setgroups", "deny") &&
          write_text("/proc/self/uid_map", plan.users) &&
@@ -149,7 +147,7 @@ bool make_init(const HelperPlan& plan, Report& report) {
   }
   (void)::close(plan.init_ends[1]);
   Report from_init;
-  if (!receive(plan.init_ends[0], from_init)) from_init = {Step::kInit, ECHILD, 0, false};
+  if (!receive(plan.init_ends[0], from_init)) from_init = {Step::kInit, ECHILD, 0};
   if (from_init.code == 0) return true;
   report.step = from_init.step;
   report.code = from_init.code;
@@ -197,8 +195,7 @@ Result<Ends> make_pair() {
 
 }  // namespace
 
-Result<NamespaceBirth> clone_newborn_in_namespaces(const NewbornPlan& plan, const Gate& gate,
-                                                   Pid id) {
+Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& plan, const Gate& gate, Pid id) {
   Ends ours = TRY(make_pair());
   const Ends init = TRY(make_pair());
   const HelperPlan helper_plan{plan,
@@ -222,7 +219,7 @@ Result<NamespaceBirth> clone_newborn_in_namespaces(const NewbornPlan& plan, cons
     return fail(report.code,
                 fmt::format("cannot {}: {}", text_of(report.step), ::strerror(report.code)));
   }
-  return NamespaceBirth{report.pid, report.own_users};
+  return report.pid;
 }
 
 }  // namespace stasis::restart

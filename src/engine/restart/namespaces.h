@@ -8,14 +8,8 @@
 
 namespace stasis::restart {
 
-struct NamespaceBirth {
-  Pid pid = 0;             // the newborn, in our pid namespace; the child of `parent`
-  bool own_users = false;  // a user namespace was made: capabilities must be given up again
-};
-
-// Clones a newborn that has `id` in new namespaces. `plan.keep_capabilities` is honoured.
+// Clones a newborn that has `id` in new namespaces; the answer is its id in ours. It is our child.
 // The error says which step the kernel refused.
-Result<NamespaceBirth> clone_newborn_in_namespaces(const NewbornPlan& plan, const Gate& gate,
-                                                   Pid id);
+Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& plan, const Gate& gate, Pid id);
 
 }  // namespace stasis::restart

@@ -61,17 +61,18 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
   if (directory.deleted) {
     const auto place = carried_file_directory(path);
     if (place) return {};
-    return {{subject, place.error().message(), place.error().hint}};
+    return {{subject, place.error().message(), place.error().hint, place.error().code}};
   }
   const auto status = sys::stat(path);
   if (!status) {
     return {{subject, status.error().message(),
-             "make the directory again, or use --relocate if it is somewhere else now"}};
+             "make the directory again, or use --relocate if it is somewhere else now",
+             status.error().code}};
   }
   if (S_ISDIR(status->st_mode)) return {};
   return {{subject,
            fmt::format("{} was a directory and is {} now", path, type_name(status->st_mode)),
-           "make the directory again"}};
+           "make the directory again", ENOTDIR}};
 }
 
 Result<UniqueFd> open_removed(const Directory& directory, const std::string& path, int flags) {

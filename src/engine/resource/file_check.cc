@@ -12,6 +12,7 @@
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
+#include <cerrno>
 #include <ctime>
 
 #include "base/sys.h"
@@ -114,14 +115,15 @@ std::vector<Refusal> check_file(const model::RegularFile& file, const std::strin
   const auto target = is_link ? sys::stat(path) : status;
   if (!target) {
     return {{use.subject, target.error().message(),
-             "put the file back, or use --relocate if it is somewhere else now"}};
+             "put the file back, or use --relocate if it is somewhere else now",
+             target.error().code}};
   }
   const model::FileIdentity now = identity_of(*target);
   if ((now.mode & S_IFMT) != (file.identity.mode & S_IFMT)) {
     return {{use.subject,
              fmt::format("{} was {} and is {} now", path, type_name(file.identity.mode),
                          type_name(now.mode)),
-             "put the file back"}};
+             "put the file back", S_ISDIR(now.mode) ? EISDIR : 0}};
   }
   if (!S_ISREG(now.mode) ||
       !(use.read_only || use.written || use.mapped_private || use.mapped_shared)) {
@@ -130,7 +132,9 @@ std::vector<Refusal> check_file(const model::RegularFile& file, const std::strin
   const int mode =
       use.written ? (use.read_only || use.mapped_private ? O_RDWR : O_WRONLY) : O_RDONLY;
   const auto fd = sys::open(path, mode | O_NONBLOCK | O_NOCTTY);
-  if (!fd) return {{use.subject, fd.error().message(), "check the permissions of the file"}};
+  if (!fd)
+    return {
+        {use.subject, fd.error().message(), "check the permissions of the file", fd.error().code}};
   if (options.ignore_changed_files || is_pseudo_filesystem(fd->get())) return {};
   const auto problem = check_content(file, use, now, fd->get());
   return problem ? std::vector<Refusal>{*problem} : std::vector<Refusal>{};

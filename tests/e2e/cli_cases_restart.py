@@ -189,7 +189,8 @@ def from_a_terminal(case):
     until(lambda: os.path.exists(case.file("ready")), "the target is ready")
     wait_state(target.pid, "S")
     image = case.checkpoint_kill(target, target.pid)
-    line = f"{case.commands.path('cr_restart')} --no-restore-pid {image}; echo code $?"
+    # The shell would die of its own SIGINT before it tells the code.
+    line = f"trap : INT; {case.commands.path('cr_restart')} --no-restore-pid {image}; echo code $?"
     terminal = case.start(["script", "-qec", f"sh -c '{line}'", "/dev/null"],
                           stdin=subprocess.PIPE, log="terminal.log")
     pid = case.restarted_pid(terminal, "open(sys.argv[1], 'a').close()")

@@ -218,7 +218,14 @@ class Hammer:
             self.failed_runs += 1
         return status
 
+    def tidy(self):
+        """Removes what a killed checkpointer has begun to write (its own business, not the target's)."""
+        for name in os.listdir(self.folder):
+            if name not in ("status", "steps"):
+                os.unlink(os.path.join(self.folder, name))
+
     def judge(self, what):
+        self.tidy()
         if self.noise:
             self.noise.quiet()
         wrong = self.target.check()

@@ -18,6 +18,7 @@ namespace {
 
 using Phase = HeldThread::Phase;
 constexpr i64 kNsPerMs = 1'000'000;
+constexpr i64 kDefaultLimitMs = 10'000;
 
 Result<void> refuse_early(std::span<const Pid> pids) {
   for (const Pid pid : pids) {
@@ -106,7 +107,8 @@ Result<void> Freeze::State::describe(std::span<const Pid> pids) {
 Result<Freeze> Freeze::take(std::span<const Pid> pids, i64 timeout_ms) {
   TRY(refuse_early(pids));
   const ShortSlice slice;
-  const i64 deadline_ns = monotonic_ns() + timeout_ms * kNsPerMs;
+  const i64 deadline_ns =
+      monotonic_ns() + (timeout_ms < 0 ? kDefaultLimitMs : timeout_ms) * kNsPerMs;
   while (true) {
     auto state = std::make_unique<State>(std::vector<Pid>(pids.begin(), pids.end()), deadline_ns);
     TRY(state->freezer().freeze_all());  // on error the destructor lets go

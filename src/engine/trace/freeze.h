@@ -38,8 +38,10 @@ struct FrozenProcess {
 
 class Freeze {
  public:
-  // Freezes all threads of `pids`. ETIMEDOUT names the threads that did not stop; then, as after
-  // any error, everything runs again. EPERM tells why (tracer, Yama scope, other user) with a hint.
+  // Freezes all threads of `pids`, within `timeout_ms`; negative: within ten seconds, because those
+  // that stand already wait for the others. ETIMEDOUT names the threads that did not stop; then, as
+  // after any error, everything runs again. EPERM tells why (tracer, Yama scope, other user) with a
+  // hint.
   static Result<Freeze> take(std::span<const Pid> pids, i64 timeout_ms);
   Freeze(Freeze&&) noexcept;
   Freeze& operator=(Freeze&&) noexcept;

@@ -61,7 +61,7 @@ class Freezer {
   Result<void> take_birth(const HeldThread& parent);
   Result<void> finish_stop(HeldThread& thread, const Stop& stop);
   Result<void> let_newborn_go(Pid child);
-  void release_running(const HeldThread& thread);
+  void release_running(HeldThread& thread);
   static std::string see_off(std::vector<const HeldThread*> dead);
   Result<bool> complete() const;
   [[nodiscard]] Error too_late(const HeldThread& thread) const;

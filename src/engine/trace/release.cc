@@ -35,7 +35,7 @@ Result<void> Freezer::let_newborn_go(Pid child) {
 }
 
 // Only a stopped thread can be let go; one that does not stop is let go by the kernel at our end.
-void Freezer::release_running(const HeldThread& thread) {
+void Freezer::release_running(HeldThread& thread) {
   if (!thread.adopted) (void)interrupt(thread.tid);
   const auto stop = wait_for(thread.tid, false, kSliceMs);
   const bool alive = stop.ok() && stop->alive();
@@ -45,6 +45,8 @@ void Freezer::release_running(const HeldThread& thread) {
     if (child.ok() && !threads_.contains(static_cast<Pid>(*child)))
       (void)let_newborn_go(static_cast<Pid>(*child));
   }
+  // Its call must not fail because of this stop either. If it has died nothing is lost.
+  if (alive && stop->event() == PTRACE_EVENT_STOP) (void)finish_stop(thread, *stop);
   (void)detach(thread.tid, signal ? stop->signal() : 0);
 }
 
@@ -66,7 +68,7 @@ std::string Freezer::see_off(std::vector<const HeldThread*> dead) {
 
 Result<void> Freezer::release() {
   std::vector<const HeldThread*> dead;
-  for (const auto& [tid, thread] : threads_) {
+  for (auto& [tid, thread] : threads_) {
     if (thread.phase == Phase::kZombie || thread.phase == Phase::kGone) continue;
     if (thread.phase == Phase::kSeized) {
       release_running(thread);

@@ -177,8 +177,9 @@ class Case:
         """The pid, seen from here, of the restarted process with `marker` in its command line."""
         def found():
             for pid in descendants(restart.pid):
-                if (marker.encode() in read_bytes(f"/proc/{pid}/cmdline")
-                        and status_field(pid, "TracerPid") == "0"):
+                # Of any thread: a first thread that has ended has no command line any more.
+                if (any(marker.encode() in read_bytes(f"/proc/{pid}/task/{tid}/cmdline")
+                        for tid in tids(pid)) and status_field(pid, "TracerPid") == "0"):
                     return pid
             if restart.poll() is not None:
                 raise Failed(f"cr_restart exits {restart.returncode}: {said(restart)}")

@@ -38,8 +38,8 @@ bool usable(const std::string& directory) {
 }
 
 // A new file at exactly `path`, unlinked again.
-Result<UniqueFd> make_unlinked(const std::string& path) {
-  UniqueFd fd = TRY(sys::open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+Result<UniqueFd> make_unlinked(const std::string& path, int flags) {
+  UniqueFd fd = TRY(sys::open(path, O_RDWR | O_CREAT | O_EXCL | flags, 0600));
   TRY(sys::check(::unlink(path.c_str()), "remove", path));
   return fd;
 }
@@ -50,9 +50,9 @@ Result<UniqueFd> make_in(const std::string& directory, const CarriedFile& file) 
     if (fd) return fd;  // else the filesystem has no O_TMPFILE
   }
   const std::string stem = directory + "/" + base_name(file.path);
-  auto made = make_unlinked(stem);
+  auto made = make_unlinked(stem, file.flags);
   for (int i = 0; !made && made.error().code == EEXIST && i < kTries; ++i) {
-    made = make_unlinked(fmt::format("{}.{}.{}", stem, ::getpid(), i));
+    made = make_unlinked(fmt::format("{}.{}.{}", stem, ::getpid(), i), file.flags);
   }
   return made;
 }

@@ -13,6 +13,7 @@ struct CarriedFile {
   std::string path;        // where it was, relocated
   u32 mode = 0600;         // permissions at the end
   bool anonymous = false;  // was made with O_TMPFILE
+  int flags = 0;           // O_NOFOLLOW, for the one open file that keeps the flags of its making
   model::SpaceIndex content = 0;
   i64 mtime_ns = 0;
 };

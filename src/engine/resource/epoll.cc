@@ -11,8 +11,10 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
+#include <tuple>
 
 #include "base/sys.h"
 #include "resource/kinds.h"
@@ -109,6 +111,10 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
     return true;
   });
   if (refusal) return fail(EOPNOTSUPP, refusal->subject + ": " + refusal->reason, refusal->advice);
+  // fdinfo lists them by the addresses of kernel objects, which mean nothing to anybody.
+  std::ranges::sort(epoll.items, [](const EpollItem& a, const EpollItem& b) {
+    return std::tie(a.number, a.data, a.open_file) < std::tie(b.number, b.data, b.open_file);
+  });
   return model::Resource(epoll);
 }
 
@@ -156,43 +162,100 @@ const model::Descriptor* at_number(const model::Process& process, int number) {
   return nullptr;
 }
 
+// One item being added by a target's script.
+struct Adding {
+  const EpollItem& item;
+  trace::Script& script;
+  std::string what;
+  trace::Argument instance;  // the epoll descriptor
+
+  [[nodiscard]] u64 number() const { return static_cast<u64>(item.number); }
+  trace::DataRef event(u32 events) {
+    struct epoll_event event = {};
+    event.events = events;
+    event.data.u64 = item.data;
+    return script.object(event);
+  }
+  size_t control(u64 operation, trace::Argument number, u32 events) {
+    return script.attempt(what, SYS_epoll_ctl, {instance, operation, number, event(events)});
+  }
+  void add(u32 events) {
+    script.call(what, SYS_epoll_ctl, {instance, u64{EPOLL_CTL_ADD}, number(), event(events)});
+  }
+};
+
+// A one-shot item that has fired reports nothing at all, not even errors, but none can be added in
+// that state. So it is added for every event and fires at once if the file is ready for any; its
+// event is thrown away. If it was not ready (epoll_wait gave 0) it is told to wait for errors only,
+// which is as near as one comes. A script has no branches: dup3 takes the answer as its flags and
+// refuses 1, and epoll_ctl refuses the descriptor that dup3 then does not give.
+void add_fired(Adding& adding, bool close_on_exec) {
+  trace::Script& script = adding.script;
+  constexpr u32 kEverything = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
+  adding.add(adding.item.events | kEverything);
+  const auto room = script.room(sizeof(struct epoll_event));
+  const size_t fired =
+      script.call(adding.what, SYS_epoll_wait, {adding.instance, room, u64{1}, u64{0}});
+  const size_t copy =
+      script.call(adding.what, SYS_fcntl, {adding.number(), u64{F_DUPFD_CLOEXEC}, u64{0}});
+  const size_t unless_fired = script.attempt(
+      adding.what, SYS_dup3, {trace::ResultOf{copy}, adding.number(), trace::ResultOf{fired}});
+  adding.control(EPOLL_CTL_MOD, trace::ResultOf{unless_fired}, adding.item.events);
+  script.call(adding.what, SYS_close, {trace::ResultOf{copy}});
+  const u64 flag = close_on_exec ? FD_CLOEXEC : 0;
+  script.call(adding.what, SYS_fcntl, {adding.number(), u64{F_SETFD}, flag});
+}
+
+bool has_fired(const EpollItem& item) {
+  constexpr u32 kModes = EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE;
+  return (item.events & EPOLLONESHOT) != 0 && (item.events & ~kModes) == 0;
+}
+
+void add_at_number(Adding& adding, bool close_on_exec) {
+  if (has_fired(adding.item)) {
+    add_fired(adding, close_on_exec);
+  } else {
+    adding.add(adding.item.events);
+  }
+}
+
 // Adds one item. If its number means another file by now, that one steps aside for a moment.
 void add_item(const model::Descriptor& epoll, const EpollItem& item, SettleCalls& calls) {
   trace::Script& script = *calls.script;
-  struct epoll_event event = {};
-  event.events = item.events;
-  event.data.u64 = item.data;
-  const std::string what =
-      fmt::format("watch descriptor {} in epoll {}", item.number, epoll.number);
-  const auto number = static_cast<u64>(item.number);
-  trace::Argument instance = static_cast<u64>(epoll.number);
-  const auto add = [&] {
-    script.call(what, SYS_epoll_ctl, {instance, u64{EPOLL_CTL_ADD}, number, script.object(event)});
-  };
+  Adding adding{item, script,
+                fmt::format("watch descriptor {} in epoll {}", item.number, epoll.number),
+                static_cast<u64>(epoll.number)};
+  const u64 number = adding.number();
   const model::Descriptor* holder = at_number(calls.process, item.number);
-  if (holder != nullptr && holder->open_file == item.open_file) return add();
-
+  if (holder != nullptr && holder->open_file == item.open_file) {
+    return add_at_number(adding, holder->close_on_exec);
+  }
   const auto source = static_cast<u64>(first_descriptor(calls.process, item.open_file)->number);
   if (holder == nullptr) {
-    script.call(what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
-    add();
-    script.call(what, SYS_close, {number});
+    script.call(adding.what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
+    add_at_number(adding, true);
+    script.call(adding.what, SYS_close, {number});
     return;
   }
-  const size_t aside = script.call(what, SYS_fcntl, {number, u64{F_DUPFD_CLOEXEC}, u64{0}});
-  if (holder->number == epoll.number) instance = trace::ResultOf{aside};
-  script.call(what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
-  add();
+  const size_t aside = script.call(adding.what, SYS_fcntl, {number, u64{F_DUPFD_CLOEXEC}, u64{0}});
+  if (holder->number == epoll.number) adding.instance = trace::ResultOf{aside};
+  script.call(adding.what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
+  add_at_number(adding, true);
   const u64 close_on_exec = holder->close_on_exec ? O_CLOEXEC : 0;
-  script.call(what, SYS_dup3, {trace::ResultOf{aside}, number, close_on_exec});
-  script.call(what, SYS_close, {trace::ResultOf{aside}});
+  script.call(adding.what, SYS_dup3, {trace::ResultOf{aside}, number, close_on_exec});
+  script.call(adding.what, SYS_close, {trace::ResultOf{aside}});
 }
 
+// Those that have fired come first: nothing else may be ready while they are made to fire.
 void settle(const model::Descriptor& descriptor, RestoreContext& context, SettleCalls& calls) {
   const model::OpenFile& file = context.image.open_files[descriptor.open_file];
-  for (const EpollItem& item : std::get<Epoll>(context.image.resources[file.resource]).items) {
-    const model::Process* process = who_adds(context.image, descriptor.open_file, item);
-    if (process != nullptr && process->pid == calls.process.pid) add_item(descriptor, item, calls);
+  const auto& items = std::get<Epoll>(context.image.resources[file.resource]).items;
+  for (const bool fired : {true, false}) {
+    for (const EpollItem& item : items) {
+      const model::Process* process = who_adds(context.image, descriptor.open_file, item);
+      if (process == nullptr || process->pid != calls.process.pid) continue;
+      if (has_fired(item) == fired) add_item(descriptor, item, calls);
+    }
   }
 }
 

@@ -146,27 +146,44 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
   return check_file(file, context.relocate(file.path), use, context.options);
 }
 
-CarriedFile carried(const RegularFile& file, const RestoreContext& context) {
-  return {context.relocate(file.path), file.identity.mode, file.linkable, *file.content,
-          file.identity.mtime_ns};
+// The open file that a carried file is handed out as it was made, because a second open would lose
+// a mark that only making leaves in its flags: the first O_RDWR one that bears such a mark.
+std::optional<model::OpenFileIndex> keeps_marks(const model::Image& image,
+                                                model::ResourceIndex resource) {
+  constexpr u32 kOnlyByOpen = O_SYNC | O_DSYNC;
+  for (model::OpenFileIndex i = 0; i < image.open_files.size(); ++i) {
+    const u32 flags = image.open_files[i].flags;
+    if (image.open_files[i].resource == resource && access_mode(flags) == O_RDWR &&
+        (flags & (kTmpFileBit | O_NOFOLLOW)) != 0 && (flags & kOnlyByOpen) == 0) {
+      return i;
+    }
+  }
+  return std::nullopt;
 }
 
-Result<UniqueFd> open_carried(const model::OpenFile& open_file, RestoreContext& context) {
+CarriedFile carried(model::ResourceIndex resource, const RestoreContext& context) {
+  const auto& file = std::get<RegularFile>(context.image.resources[resource]);
+  const auto first = keeps_marks(context.image, resource);
+  const u32 marks = first ? context.image.open_files[*first].flags & O_NOFOLLOW : 0;
+  return {.path = context.relocate(file.path),
+          .mode = file.identity.mode,
+          .anonymous = file.linkable,
+          .flags = static_cast<int>(marks),
+          .content = *file.content,
+          .mtime_ns = file.identity.mtime_ns};
+}
+
+Result<UniqueFd> open_carried(model::OpenFileIndex index, RestoreContext& context) {
+  const model::OpenFile& open_file = context.image.open_files[index];
   const int made = TRY(carried_descriptor(open_file.resource, context));
-  const auto given = std::pair(open_file.resource, std::string("given"));
-  // The first O_RDWR one is the file as it was made: it alone keeps the mark of O_TMPFILE.
-  if ((open_file.flags & kTmpFileBit) != 0 && access_mode(open_file.flags) == O_RDWR &&
-      !context.made.contains(given)) {
-    context.made[given] = TRY(sys::duplicate(made));
-    return sys::duplicate(made);
-  }
+  if (keeps_marks(context.image, open_file.resource) == index) return sys::duplicate(made);
   return sys::open(fd_path(made), static_cast<int>(open_file.flags & kReopenFlags));
 }
 
 Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const model::OpenFile& open_file = context.image.open_files[index];
   const auto& file = std::get<RegularFile>(context.image.resources[open_file.resource]);
-  if (file.content) return open_carried(open_file, context);
+  if (file.content) return open_carried(index, context);
   const int flags = static_cast<int>(open_file.flags & (kReopenFlags | O_NOFOLLOW)) | O_NOCTTY;
   return sys::open(context.relocate(file.path), flags)
       .context(subject_of(context.image, index, file.path));
@@ -178,16 +195,15 @@ Result<int> carried_descriptor(model::ResourceIndex resource, RestoreContext& co
   const auto key = std::pair(resource, std::string("content"));
   const auto found = context.made.find(key);
   if (found != context.made.end()) return found->second.get();
-  const auto& file = std::get<RegularFile>(context.image.resources[resource]);
-  UniqueFd made = TRY(make_carried_file(carried(file, context), context));
+  UniqueFd made = TRY(make_carried_file(carried(resource, context), context));
   return (context.made[key] = std::move(made)).get();
 }
 
 Result<void> finish_regular_file(model::ResourceIndex resource, RestoreContext& context) {
-  const auto* file = std::get_if<RegularFile>(&context.image.resources[resource]);
   const auto found = context.made.find({resource, "content"});
-  if (file == nullptr || found == context.made.end()) return {};
-  return finish_carried_file(found->second.get(), carried(*file, context));
+  const bool is_file = std::holds_alternative<RegularFile>(context.image.resources[resource]);
+  if (!is_file || found == context.made.end()) return {};
+  return finish_carried_file(found->second.get(), carried(resource, context));
 }
 
 model::FileIdentity identity_of(const struct stat& status) {

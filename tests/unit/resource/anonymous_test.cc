@@ -144,6 +144,36 @@ TEST_CASE("epoll items keep events and data, also under a number that means some
   CHECK(::epoll_wait(number, out, 4, 0) == 2);
 }
 
+TEST_CASE("a one-shot item that has fired stays silent, where its file can be made to fire") {
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  UniqueFd counter(::eventfd(1, EFD_CLOEXEC));
+  UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+  struct epoll_event event = {};
+  event.events = EPOLLIN | EPOLLONESHOT;
+  event.data.u64 = 1;
+  REQUIRE(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, counter.get(), &event) == 0);
+  REQUIRE(::epoll_wait(epoll.get(), &event, 1, 0) == 1);
+  event.events = EPOLLONESHOT;  // never ready: stays armed for errors
+  event.data.u64 = 2;
+  REQUIRE(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, timer.get(), &event) == 0);
+  const int number = epoll.get();
+  auto saved = save({number, counter.get(), timer.get()});
+  REQUIRE(saved.ok());
+  auto& items = std::get<model::Epoll>(saved->image.resources[0]).items;
+  REQUIRE(items.size() == 2);
+  CHECK(items[0].events == EPOLLONESHOT);
+  items[1].events = EPOLLONESHOT;  // as if it had fired, too
+  epoll.reset();
+  counter.reset();
+  timer.reset();
+  const auto back = bring_back(*saved);
+  REQUIRE_MESSAGE(back.ok(), back.error().message());
+  CHECK(::epoll_wait(number, &event, 1, 0) == 0);
+  for (const proc::EpollEntry& entry : facts_of(number).info.epoll) {
+    CHECK(entry.events == (entry.data == 1 ? EPOLLONESHOT : EPOLLONESHOT | EPOLLERR | EPOLLHUP));
+  }
+}
+
 TEST_CASE("an epoll item whose file nobody of the image has is refused") {
   const UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   int ends[2];

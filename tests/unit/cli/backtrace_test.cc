@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <random>
 #include <sstream>
 
 #include "arch/registers.h"
@@ -209,6 +210,44 @@ TEST_CASE("an image without memory, areas or true registers gives a text, not a 
   const std::string text = backtraces(opened);
   CHECK(text.find("(not mapped)") != std::string::npos);
   CHECK(text.find('\033') == std::string::npos);
+}
+
+// Pages of another source with bytes changed at random.
+class DamagedPages : public model::PageSource {
+ public:
+  DamagedPages(model::PageSource& whole, unsigned seed) : whole_(whole), random_(seed) {}
+  Result<void> read(model::SpaceIndex space, std::span<const model::Run> runs,
+                    ByteSpan out) override {
+    TRY(whole_.read(space, runs, out));
+    for (size_t at = random_() % 64; at < out.size(); at += 1 + random_() % 64) {
+      out[at] = static_cast<std::byte>(random_());
+    }
+    return {};
+  }
+
+ private:
+  model::PageSource& whole_;
+  std::minstd_rand random_;
+};
+
+TEST_CASE("hostile unwind tables and stacks neither crash nor hold up a walk") {
+  const StoppedChild child(function_in_between);
+  auto opened = image_of(child.pid);
+  auto& image = opened.image;
+  // The image stores every readable page, so the tables are read from it and not from the files.
+  image.spaces[0].runs.clear();
+  for (const model::Vma& vma : image.processes[0].memory.vmas) {
+    const bool stored = (vma.protection & 1U) != 0 && vma.kind != model::VmaKind::kVvar &&
+                        vma.kind != model::VmaKind::kVsyscall && vma.kind != model::VmaKind::kVdso;
+    if (stored) image.spaces[0].runs.push_back({.offset = vma.start.value, .length = vma.length()});
+  }
+  CHECK(backtraces(opened).find("innermost_function()+") != std::string::npos);
+  const auto whole = std::move(opened.pages);
+  for (unsigned seed = 1; seed <= 100; ++seed) {
+    CAPTURE(seed);
+    opened.pages = std::make_unique<DamagedPages>(*whole, seed);
+    CHECK(backtraces(opened).starts_with("process "));
+  }
 }
 
 TEST_CASE("every truncation of an ELF file, and damage to its headers, is survived") {

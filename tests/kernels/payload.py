@@ -63,7 +63,7 @@ class Payload:
                 archive.copy(os.path.join(e2e, name), f"/extra/tests/e2e/{name}")
 
 
-def script(patterns, scenarios, units):
+def script(patterns, scenarios, units, jobs):
     """The shell script that a guest runs: a line PASS, FAIL or SKIP a test."""
     lines = ["export STASIS_TEST_SLOW=20", "export PYTHONDONTWRITEBYTECODE=1"]
     if units:
@@ -77,6 +77,6 @@ def script(patterns, scenarios, units):
 done""")
     words = " ".join(f"--scenario {name}" for name in scenarios)
     patterns = " ".join(f"'{pattern}'" for pattern in patterns)
-    lines.append(f"/usr/bin/python3 /extra/tests/e2e/run.py --build {GUEST_BUILD} --jobs 2 "
+    lines.append(f"/usr/bin/python3 /extra/tests/e2e/run.py --build {GUEST_BUILD} --jobs {jobs} "
                  f"{words} {patterns}")
     return "\n".join(lines) + "\n"

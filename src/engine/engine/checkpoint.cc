@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/sys.h"
+#include "capture/buffered_pages.h"
 #include "capture/capture.h"
 #include "engine/engine.h"
 #include "engine/scope.h"
@@ -95,6 +96,7 @@ Result<void> kill_frozen(trace::Freeze& freeze) {
 // The signal reaches the frozen processes as the first thing they see when they run on, so that
 // nothing happens between the image and it.
 Result<void> thaw_with_signal(trace::Freeze& freeze, int signal) {
+  if (signal == 0) return freeze.thaw();
   if (signal == SIGKILL) return kill_frozen(freeze);
   for (const trace::FrozenProcess& process : freeze.processes()) {
     TRY(sys::check(::kill(process.pid, std::abs(signal)), "send the signal to",
@@ -115,6 +117,14 @@ format::WriteOptions with_deadline(const format::WriteOptions& options, const De
     return !deadline.passed() && (!options.progress || options.progress(done, total));
   };
   return limited;
+}
+
+Result<format::WriteReport> write(int fd, capture::Captured& captured,
+                                  const format::WriteOptions& options, const Deadline& deadline) {
+  auto written =
+      format::write_image(fd, captured.image, *captured.pages, with_deadline(options, deadline));
+  if (!written && deadline.passed()) return deadline.error();
+  return written;
 }
 
 }  // namespace
@@ -141,19 +151,19 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
   trace::Freeze freeze = TRY(trace::Freeze::take(members, deadline.left_ms()));
   capture::Captured captured = TRY(capture::capture(freeze, options));
   captured.image.origin.scope = static_cast<u32>(request.scope);
-  auto written = format::write_image(destination.fd(), captured.image, *captured.pages,
-                                     with_deadline(request.write, deadline));
-  if (!written) {
-    if (deadline.passed()) return deadline.error();
-    return std::move(written).take_error();
+  // A small program runs on while its image is written. One that is to be signalled afterwards is
+  // let go only when the image is safe.
+  const bool early =
+      request.signal == 0 && capture::may_buffer(capture::content_bytes(captured.image));
+  if (early) {
+    captured.pages = TRY(capture::buffer_pages(captured.image, *captured.pages));
+    TRY(freeze.thaw());
   }
-  report.written = *written;
+  report.written = TRY(write(destination.fd(), captured, request.write, deadline));
   add_counts(report, captured.image);
-
-  // A program that is to be killed afterwards is let go only when the image is safe.
   if (request.signal != 0) TRY(destination.commit());
+  if (!early) TRY(thaw_with_signal(freeze, request.signal));
   report.pause_us = freeze.pause_us();
-  TRY(request.signal != 0 ? thaw_with_signal(freeze, request.signal) : freeze.thaw());
   if (request.signal == 0) TRY(destination.commit());
   report.total_us = us_since(start);
   return report;

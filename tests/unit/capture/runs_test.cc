@@ -19,8 +19,8 @@ Run zero(u64 offset, u64 length) {
 }  // namespace
 
 TEST_CASE("overlapping and adjacent runs become one, gaps stay") {
-  const auto merged = capture::merge_runs({data(0x5000, 0x1000), data(0x1000, 0x2000),
-                                           data(0x2000, 0x2000), data(0x4000, 0x1000)});
+  const auto merged = capture::merge_runs(
+      {data(0x5000, 0x1000), data(0x1000, 0x2000), data(0x2000, 0x2000), data(0x4000, 0x1000)});
   CHECK(merged == std::vector<Run>{data(0x1000, 0x5000)});
   CHECK(capture::merge_runs({data(0x3000, 0x1000), data(0x1000, 0x1000)}) ==
         std::vector<Run>{data(0x1000, 0x1000), data(0x3000, 0x1000)});
@@ -28,8 +28,8 @@ TEST_CASE("overlapping and adjacent runs become one, gaps stay") {
 
 TEST_CASE("where data and zeros overlap, data wins") {
   const auto merged = capture::merge_runs({zero(0x1000, 0x6000), data(0x3000, 0x1000)});
-  CHECK(merged == std::vector<Run>{zero(0x1000, 0x2000), data(0x3000, 0x1000),
-                                   zero(0x4000, 0x3000)});
+  CHECK(merged ==
+        std::vector<Run>{zero(0x1000, 0x2000), data(0x3000, 0x1000), zero(0x4000, 0x3000)});
 }
 
 TEST_CASE("nothing comes of nothing") {

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "base/sys.h"
@@ -41,19 +42,21 @@ void survey_threads(Pid pid, Refusals& refusals) {
   }
 }
 
-// mountinfo without what differs for no reason of the program's: ids, peer groups, and /proc, which
-// a restart in a private pid namespace mounts anew.
-std::string comparable_mounts(const std::string& mountinfo) {
+// mountinfo without what differs for no reason of the program's: ids, peer groups, the order (a new
+// namespace lists the same mounts in another one), and /proc, which a restart in a private pid
+// namespace mounts anew.
+std::vector<std::string> comparable_mounts(const std::string& mountinfo) {
   std::istringstream lines(mountinfo);
-  std::string result;
+  std::vector<std::string> result;
   for (std::string line; std::getline(lines, line);) {
     const size_t dash = line.find(" - ");
     if (dash == std::string::npos || line.compare(dash, 8, " - proc ") == 0) continue;
     std::istringstream words(line);
     std::string id, parent, device, root, point;
     words >> id >> parent >> device >> root >> point;
-    result += device + ' ' + root + ' ' + point + line.substr(dash) + '\n';
+    result.push_back(device + ' ' + root + ' ' + point + line.substr(dash));
   }
+  std::sort(result.begin(), result.end());
   return result;
 }
 

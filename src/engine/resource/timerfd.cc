@@ -53,13 +53,13 @@ struct timespec timespec_of(i64 ns) {
 
 // A periodic timer that has expired unread shows no time left in fdinfo; asking for it makes the
 // kernel count its expirations and go on, which nobody can tell from what a read would have done.
+// The facts at hand are older than this moment, so fdinfo is read again.
 Result<proc::TimerFdEntry> current_state(const FdFacts& facts) {
-  if (facts.info.timerfd.ticks == 0 || facts.info.timerfd.interval_ns == 0) {
-    return facts.info.timerfd;
+  if (facts.info.timerfd.interval_ns != 0) {
+    struct itimerspec state = {};
+    TRY(sys::check(::timerfd_gettime(facts.duplicate.get(), &state), "ask for the time left of",
+                   facts.describe()));
   }
-  struct itimerspec state = {};
-  TRY(sys::check(::timerfd_gettime(facts.duplicate.get(), &state), "ask for the time left of",
-                 facts.describe()));
   return TRY(proc::read_fdinfo(facts.pid, facts.number)).timerfd;
 }
 
@@ -111,38 +111,52 @@ bool kernel_sets_ticks() {
 }
 
 // When a timer set to a point in time must expire, on its clock.
-i64 expiry_ns(const TimerFd& timer, const RestoreContext& context) {
+i64 expiry_ns(const TimerFd& timer, i64 left_ns, const RestoreContext& context) {
   const bool same_clock = readable_clock(timer.clock) == CLOCK_REALTIME || same_boot(context);
-  return (same_clock ? timer.captured_ns : now_ns(timer.clock)) + timer.value_ns;
+  return (same_clock ? timer.captured_ns : now_ns(timer.clock)) + left_ns;
+}
+
+// What to set a timer to, and how many expirations to put into it afterwards.
+struct Setting {
+  u32 flags = 0;
+  i64 value_ns = 0;
+  u64 ticks = 0;
+};
+
+Setting setting_of(const TimerFd& timer, const RestoreContext& context) {
+  Setting setting{timer.settime_flags, timer.value_ns, timer.ticks};
+  // Expired once more while it was being looked at: it runs all the same (0 would stop it).
+  if (setting.value_ns == 0 && timer.ticks != 0) setting.value_ns = timer.interval_ns;
+  if (timer.ticks != 0 && !kernel_sets_ticks()) {
+    // Started so many intervals ago that reading gives the ticks and the next one comes in time.
+    setting.flags |= TFD_TIMER_ABSTIME;
+    setting.value_ns += now_ns(timer.clock) - static_cast<i64>(timer.ticks) * timer.interval_ns;
+    if (timer.interval_ns == 0) setting.value_ns -= 1;
+    setting.ticks = 0;
+  } else if ((timer.settime_flags & TFD_TIMER_ABSTIME) != 0 && setting.value_ns != 0) {
+    setting.value_ns = expiry_ns(timer, setting.value_ns, context);
+    // Its moment has come by now: that expiration is counted before the others are set.
+    if (setting.ticks != 0 && setting.value_ns <= now_ns(timer.clock)) ++setting.ticks;
+  }
+  return setting;
 }
 
 void settle(const model::Descriptor& descriptor, RestoreContext& context, SettleCalls& calls) {
   const model::OpenFile& file = context.image.open_files[descriptor.open_file];
   const auto& timer = std::get<TimerFd>(context.image.resources[file.resource]);
-  const bool absolute = (timer.settime_flags & TFD_TIMER_ABSTIME) != 0;
-  const bool by_ioctl = timer.ticks != 0 && kernel_sets_ticks();
-  u32 flags = timer.settime_flags;
-  i64 value = timer.value_ns;
-  if (timer.ticks != 0 && !by_ioctl) {
-    // Started so many intervals ago that reading gives the ticks and the next one comes in time.
-    flags |= TFD_TIMER_ABSTIME;
-    value += now_ns(timer.clock) - static_cast<i64>(timer.ticks) * timer.interval_ns;
-    if (timer.interval_ns == 0) value -= 1;
-  } else if (absolute && timer.value_ns != 0) {
-    value = expiry_ns(timer, context);
-  }
+  const Setting setting = setting_of(timer, context);
   const auto number = static_cast<u64>(descriptor.number);
   const std::string name = fmt::format("timerfd {}", descriptor.number);
-  if (value != 0 || flags != 0) {
-    struct itimerspec setting = {};
-    setting.it_value = timespec_of(value);
-    setting.it_interval = timespec_of(timer.interval_ns);
+  if (setting.value_ns != 0 || setting.flags != 0 || timer.interval_ns != 0) {
+    struct itimerspec times = {};
+    times.it_value = timespec_of(setting.value_ns);
+    times.it_interval = timespec_of(timer.interval_ns);
     calls.script->call("start " + name, SYS_timerfd_settime,
-                       {number, u64{flags}, calls.script->object(setting), u64{0}});
+                       {number, u64{setting.flags}, calls.script->object(times), u64{0}});
   }
-  if (by_ioctl) {
+  if (setting.ticks != 0) {
     calls.script->call("set the expirations of " + name, SYS_ioctl,
-                       {number, u64{TFD_IOC_SET_TICKS}, calls.script->object(timer.ticks)});
+                       {number, u64{TFD_IOC_SET_TICKS}, calls.script->object(setting.ticks)});
   }
 }
 

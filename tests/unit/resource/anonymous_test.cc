@@ -114,6 +114,22 @@ TEST_CASE("timers keep time left, point in time, period and unread expirations")
   CHECK(read_number(number) == old.ticks);
 }
 
+TEST_CASE("a periodic timer caught at the moment of expiring goes on") {
+  UniqueFd fd(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC));
+  const int number = fd.get();
+  auto saved = save({number});
+  REQUIRE(saved.ok());
+  auto& timer = std::get<model::TimerFd>(saved->image.resources[0]);
+  timer.ticks = 6;
+  timer.interval_ns = 1'000'000;
+  fd.reset();
+  const auto back = bring_back(*saved);
+  REQUIRE_MESSAGE(back.ok(), back.error().message());
+  CHECK(read_number(number) >= 6);
+  struct pollfd query = {number, POLLIN, 0};
+  CHECK(::poll(&query, 1, 10'000) == 1);
+}
+
 TEST_CASE("epoll items keep events and data, also under a number that means something else now") {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   UniqueFd ready(::eventfd(1, EFD_CLOEXEC));

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,9 @@
 
 namespace stasis::restart {
 namespace {
+
+constexpr int kLooks = 10;
+constexpr long kLookAgainNs = 2'000'000;
 
 // What all rungs need to make the root.
 struct Nursery {
@@ -167,11 +171,34 @@ void sort_targets(BuildState& state) {
   state.targets = std::move(sorted);
 }
 
+bool is_held(const IdWant& want) {
+  return proc::exists(want.id) || ::kill(want.id, 0) == 0 || ::kill(-want.id, 0) == 0;
+}
+
+// An id that somebody holds, and still does after a moment: most of what is met on a busy machine
+// is about to end.
 std::optional<IdWant> find_held(const std::vector<IdWant>& wants) {
   for (const IdWant& want : wants) {
-    if (proc::exists(want.id) || ::kill(want.id, 0) == 0 || ::kill(-want.id, 0) == 0) return want;
+    for (int look = 0; is_held(want); ++look) {
+      if (look == kLooks) return want;
+      const timespec pause = {.tv_sec = 0, .tv_nsec = kLookAgainNs};
+      (void)::nanosleep(&pause, nullptr);  // waking early is harmless
+    }
   }
   return std::nullopt;
+}
+
+std::string in_use(const IdWant& held) {
+  return fmt::format("found pid {} in use by process {}", held.id, proc::describe(held.id));
+}
+
+void note_namespaces(BuildState& state, const std::optional<IdWant>& held,
+                     const std::vector<std::string>& reasons) {
+  std::string why = reasons.empty() ? "" : reasons.back();
+  if (held) why = in_use(*held);
+  state.context.notes.push_back(
+      "restarted in private user, pid and mount namespaces: " +
+      (why.empty() ? "the other ways to its ids would take too long" : why));
 }
 
 Error no_rung_left(const std::optional<IdWant>& held, const std::vector<std::string>& reasons) {
@@ -210,6 +237,7 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
     state.way = way;
     const Attempt done = TRY(attempt(state, nursery));
     if (done.born) {
+      if (way == IdWay::kNamespaces) note_namespaces(state, held, reasons);
       sort_targets(state);
       return {};
     }

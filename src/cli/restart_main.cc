@@ -100,6 +100,7 @@ int restart_job(const RestartSettings& settings) {
     if (report.error().code == ECANCELED) die_of(signals.cancel_requested());
     return code;
   }
+  for (const std::string& note : report->notes) settings.console.say("- " + note + "\n");
   if (settings.console.verbosity > 0) settings.console.say(summary(*report, source_name(settings)));
   if (!settings.run_on_success.empty()) {
     if (const int code = run_hook(settings.run_on_success); code != 0) return code;

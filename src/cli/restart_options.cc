@@ -96,6 +96,9 @@ void add_files(std::vector<Option>& table, RestartSettings& s) {
                    always([&s](Value) { s.files.file_size = resource::FileSizePolicy::kKeep; })});
   table.push_back({"", "allow-changed-files", "", "go on with mapped files that have changed",
                    always([&s](Value) { s.files.ignore_changed_files = true; })});
+  table.push_back({"", "drop-pipe-data", "",
+                   "go on without what waited in pipes from programs that were not saved",
+                   always([&s](Value) { s.files.drop_pipe_data = true; })});
   table.push_back({"", "ignore-cpu-features", "",
                    "go on although this machine lacks CPU features that the saved one had",
                    always([&s](Value) { s.ignore_cpu_features = true; })});

@@ -4,7 +4,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <ctime>
 
 #include "base/sys.h"
@@ -29,7 +31,10 @@ bool sigpipe_pending() {
 
 // A write to a pipe without reader queues SIGPIPE for the writing thread alone, so blocking it here
 // and taking it back at the end leaves no trace, whatever the program does with SIGPIPE.
-Output::Output(int fd) : fd_(fd), was_pending_(sigpipe_pending()) {
+Output::Output(int fd, std::function<bool()> keep_going)
+    : fd_(fd), keep_going_(std::move(keep_going)), was_pending_(sigpipe_pending()) {
+  const auto status = sys::fstat(fd);
+  may_block_ = !status || !S_ISREG(status->st_mode);
   const sigset_t set = only_sigpipe();
   pthread_sigmask(SIG_BLOCK, &set, &old_mask_);
 }
@@ -41,15 +46,26 @@ Output::~Output() {
   pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
 }
 
+Result<void> Output::wait_for_room() {
+  constexpr int kTickMs = 100;
+  pollfd ready{fd_, POLLOUT, 0};
+  while (::poll(&ready, 1, kTickMs) <= 0) {  // a signal is as good as a tick
+    if (!keep_going_()) return fail(ECANCELED, "stopped as asked");
+  }
+  return {};
+}
+
+// A pipe that polls as writable takes PIPE_BUF bytes without blocking, more may block (pipe(7)).
 Result<size_t> Output::write_some(ByteView bytes) {
+  if (may_block_) {
+    TRY(wait_for_room());
+    bytes = bytes.first(std::min<size_t>(bytes.size(), PIPE_BUF));
+  }
   const auto put =
       sys::check(::write(fd_, bytes.data(), bytes.size()), "write", "the context file");
   if (put) return static_cast<size_t>(*put);
-  if (put.error().code == EINTR) return size_t{0};
-  if (put.error().code != EAGAIN) return put.error();
-  pollfd ready{fd_, POLLOUT, 0};
-  (void)::poll(&ready, 1, -1);  // whatever it says, the next write tells
-  return size_t{0};
+  if (put.error().code == EINTR || put.error().code == EAGAIN) return size_t{0};
+  return put.error();
 }
 
 Result<void> Output::write(ByteView bytes) {

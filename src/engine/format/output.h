@@ -1,8 +1,10 @@
-// The descriptor that an image is written to: counts bytes, waits where it would block, and turns a
-// closed pipe into an error rather than a SIGPIPE for the whole program.
+// The descriptor that an image is written to: counts bytes, never blocks for long in a pipe that
+// nobody empties, and turns a closed pipe into an error rather than a SIGPIPE for the whole
+// program.
 #pragma once
 
 #include <csignal>
+#include <functional>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -11,7 +13,8 @@ namespace stasis::format {
 
 class Output {
  public:
-  explicit Output(int fd);
+  // `keep_going` is asked now and then while a pipe is full; false ends the wait with ECANCELED.
+  Output(int fd, std::function<bool()> keep_going);
   ~Output();
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
@@ -20,10 +23,13 @@ class Output {
   [[nodiscard]] u64 position() const { return position_; }
 
  private:
+  Result<void> wait_for_room();
   Result<size_t> write_some(ByteView bytes);
 
   int fd_;
-  u64 position_ = 0;  // bytes written through this object
+  std::function<bool()> keep_going_;
+  bool may_block_ = false;  // a pipe, a socket: anything but a regular file
+  u64 position_ = 0;        // bytes written through this object
   sigset_t old_mask_{};
   bool was_pending_ = false;  // a SIGPIPE that is not ours
 };

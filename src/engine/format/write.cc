@@ -17,7 +17,7 @@ namespace {
 class ImageWriter {
  public:
   ImageWriter(int fd, model::Image& image, const WriteOptions& options)
-      : out_(fd), image_(image), options_(options) {}
+      : out_(fd, [this] { return keep_going(); }), image_(image), options_(options) {}
 
   Result<WriteReport> run(model::PageSource& pages) {
     TRY(check());
@@ -31,6 +31,10 @@ class ImageWriter {
   }
 
  private:
+  bool keep_going() {
+    return !options_.progress || options_.progress(report_.page_bytes, total_bytes_);
+  }
+
   Result<void> check() {
     if (image_.origin.page_size != kPageSize) {
       return fail(EINVAL,
@@ -53,6 +57,7 @@ class ImageWriter {
 
   Result<void> write_frames(model::PageSource& pages) {
     const Plan plan = plan_batches(image_);
+    total_bytes_ = plan.bytes;
     const FileAreas areas(image_);
     std::vector<std::vector<model::Run>> runs(image_.spaces.size());
     Pipeline pipeline(plan, areas, pages, options_);
@@ -61,9 +66,7 @@ class ImageWriter {
       TRY(write_frame(frame));
       for (const Piece& piece : frame.kept) add_run(runs[piece.space], piece);
       report_.page_bytes += frame.bytes_read;
-      if (options_.progress && !options_.progress(report_.page_bytes, plan.bytes)) {
-        return fail(ECANCELED, "stopped as asked");
-      }
+      if (!keep_going()) return fail(ECANCELED, "stopped as asked");
     }
     for (size_t i = 0; i < runs.size(); ++i) image_.spaces[i].runs = std::move(runs[i]);
     return {};
@@ -115,6 +118,7 @@ class ImageWriter {
   model::Image& image_;
   const WriteOptions& options_;
   WriteReport report_;
+  u64 total_bytes_ = 0;  // of page contents
   Footer footer_;
   std::vector<FrameEntry> index_;
   model::SpaceIndex last_space_ = 0;

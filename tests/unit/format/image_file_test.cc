@@ -93,6 +93,21 @@ TEST_CASE("a non-blocking pipe is waited for") {
   writer.join();
 }
 
+TEST_CASE("a pipe that nobody empties does not hold the writer for ever") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const UniqueFd in(ends[0]);
+  const UniqueFd out(ends[1]);
+  model::Image image = one_area(500);
+  PatternPages pages(1, 0);
+  WriteOptions options;
+  int asked = 0;
+  options.progress = [&](u64, u64) { return ++asked < 5; };
+  const auto report = write_image(out.get(), image, pages, options);
+  REQUIRE(!report);
+  CHECK(report.error().code == ECANCELED);
+}
+
 TEST_CASE("a closed pipe is an error, not a signal") {
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -55,6 +56,10 @@ void add_scheduling(const model::Scheduling& saved, const MachineFacts& facts,
   }
   script.call("set the scheduling policy", SYS_sched_setattr,
               {u64{0}, script.object(attr), u64{0}});
+  if (saved.policy == SCHED_IDLE) {  // sched_setattr(2) looks at the nice value only for the others
+    script.call("set the nice value", SYS_setpriority,
+                {u64{PRIO_PROCESS}, u64{0}, static_cast<u64>(static_cast<i64>(saved.nice))});
+  }
   if (!is_default_io_priority(saved)) {
     script.call("set the I/O priority", SYS_ioprio_set,
                 {kIoprioWhoProcess, u64{0}, u64{saved.io_priority}});

@@ -155,6 +155,18 @@ TEST_CASE("the default slice is not asked for") {
   CHECK(attr_of(3'000'000)[3] == 2'800'000);
 }
 
+TEST_CASE("an idle thread's nice value needs a call of its own") {
+  model::Thread thread;
+  thread.scheduling.policy = SCHED_IDLE;
+  thread.scheduling.nice = 5;
+  const auto script = thread_script(thread, {});
+  const auto calls = calls_of(script, SYS_setpriority);
+  REQUIRE(calls.size() == 1);
+  CHECK(number_at(calls[0], 2) == 5);
+  thread.scheduling.policy = SCHED_BATCH;
+  CHECK(calls_of(thread_script(thread, {}), SYS_setpriority).empty());
+}
+
 TEST_CASE("equal credentials need no call") {
   CHECK(credentials_script(ordinary(), ordinary(), false).empty());
   CHECK(credential_obstacles(ordinary(), ordinary(), "it").empty());

@@ -43,7 +43,9 @@ Result<void> check_runs(const Space& space) {
 
 class Checker {
  public:
-  explicit Checker(const Image& image) : image_(image), use_(image.spaces.size(), Use::kNone) {}
+  explicit Checker(const Image& image) : image_(image), use_(image.spaces.size(), Use::kNone) {
+    for (const Process& each : image.processes) all_pids_.insert(each.pid);
+  }
 
   Result<void> run() {
     for (size_t i = 0; i < image_.spaces.size(); ++i) {
@@ -100,11 +102,11 @@ class Checker {
         return broken("executable is not a regular file");
       }
     }
-    for (size_t later = index; later < image_.processes.size(); ++later) {
-      if (process.parent == image_.processes[later].pid) {
-        return broken(fmt::format("parent {} does not come before its child", process.parent));
-      }
+    pids_.insert(process.pid);
+    if (all_pids_.contains(process.parent) && !pids_.contains(process.parent)) {
+      return broken(fmt::format("parent {} does not come before its child", process.parent));
     }
+    if (process.parent == process.pid) return broken("it is its own parent");
     TRY(credentials(process.credentials));
     TRY(signals(process));
     TRY(threads(process));
@@ -200,6 +202,8 @@ class Checker {
 
   const Image& image_;
   std::vector<Use> use_;
+  std::set<Pid> all_pids_;
+  std::set<Pid> pids_;  // of the processes checked so far
   std::set<Pid> tids_;
 };
 

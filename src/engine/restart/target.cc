@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -135,40 +136,34 @@ Result<trace::ScriptOutcome> Target::run_in(Pid tid, const trace::Script& script
 
 Result<std::vector<trace::ScriptOutcome>> Target::run_together(
     std::span<const ThreadScript> scripts) {
-  struct Started {
-    Place place;
-    bool running = false;
-  };
-  std::vector<Started> started(scripts.size());
-  std::vector<Result<trace::ScriptOutcome>> outcomes(scripts.size(), trace::ScriptOutcome{});
   const RemoteAddr big = scratch_.vdso_room() - kBigScripts;
-  bool big_in_use = false;
+  std::vector<std::optional<Place>> running(scripts.size());
+  std::vector<Result<trace::ScriptOutcome>> outcomes(scripts.size(), trace::ScriptOutcome{});
   const auto finish_one = [&](size_t i) {
-    auto run = finish(scripts[i].tid, started[i].place, scripts[i].script);
-    started[i].running = false;
+    auto run = finish(scripts[i].tid, *running[i], scripts[i].script);
+    running[i].reset();
     outcomes[i] = run ? trace::outcome_of(scripts[i].script, std::move(run).take_value())
                       : Result<trace::ScriptOutcome>(run.error());
   };
-  for (size_t i = 0; i < scripts.size(); ++i) {
+  const auto start_one = [&](size_t i) -> Result<void> {
     const auto& [tid, script] = scripts[i];
-    if (script.empty()) continue;
-    auto place = place_for(tid, script.serialised_size());
-    // Only one at a time can use the place for big scripts: finish its user first.
-    for (size_t j = 0; place && place->script == big && big_in_use && j < i; ++j) {
-      if (started[j].running && started[j].place.script == big) finish_one(j);
+    if (script.empty()) return {};
+    const Place place = TRY(place_for(tid, script.serialised_size()));
+    // Only one at a time can use the place for big scripts: its user is waited for first.
+    for (size_t j = 0; j < i && place.script == big; ++j) {
+      if (running[j] && running[j]->script == big) finish_one(j);
     }
-    auto begun = place ? start(tid, *place, script) : Result<void>(place.error());
-    if (begun) {
-      started[i] = {*place, true};
-      big_in_use = big_in_use || place->script == big;
-    } else {
-      outcomes[i] = begun.error();
-    }
+    TRY(start(tid, place, script));
+    running[i] = place;
+    return {};
+  };
+  for (size_t i = 0; i < scripts.size(); ++i) {
+    if (auto started = start_one(i); !started) outcomes[i] = started.error();
+  }
+  for (size_t i = 0; i < scripts.size(); ++i) {
+    if (running[i]) finish_one(i);
   }
   std::vector<trace::ScriptOutcome> results;
-  for (size_t i = 0; i < scripts.size(); ++i) {
-    if (started[i].running) finish_one(i);
-  }
   for (auto& outcome : outcomes) results.push_back(TRY(std::move(outcome)));
   return results;
 }

@@ -66,6 +66,10 @@ Result<void> redirect(BuildState& state, size_t index, const std::vector<proc::A
   trace::Script protect;
   protect.call("protect the old vdso's place", SYS_mprotect,
                {saved->start.value, saved->length(), u64{PROT_READ | PROT_EXEC}});
+  // As the vdso itself would look to whoever asks whether everything is locked.
+  if (state.process(index).memory.lock_future != 0) {
+    protect.attempt("lock the old vdso's place", SYS_mlock, {saved->start.value, saved->length()});
+  }
   (void)TRY(target.run(protect));
   return {};
 }

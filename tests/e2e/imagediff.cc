@@ -76,6 +76,19 @@ Result<void> file_page(const model::Image& image, const model::Vma& vma, u64 add
   return {};
 }
 
+// A call that goes on after a restart shows as restart_syscall the next time; the model also has
+// the number that it is really in.
+void name_calls(model::Image& image) {
+  for (model::Process& process : image.processes) {
+    for (model::Thread& thread : process.threads) {
+      auto registers = arch::from_bytes(thread.registers.general);
+      if (!thread.interrupted || !registers) continue;
+      arch::set_call_number(*registers, thread.interrupted->number);
+      thread.registers.general = arch::to_bytes(*registers);
+    }
+  }
+}
+
 Result<format::OpenedImage> open_file(const std::string& path) {
   return format::open_image(TRY(sys::open(path, O_RDONLY))).context(path);
 }
@@ -83,6 +96,8 @@ Result<format::OpenedImage> open_file(const std::string& path) {
 Result<std::vector<std::string>> compare(const Settings& settings) {
   auto a = TRY(open_file(settings.files[0]));
   auto b = TRY(open_file(settings.files[1]));
+  name_calls(a.image);
+  name_calls(b.image);
   auto lines = model::diff(a.image, b.image, settings.diff);
   if (!settings.contents) return lines;
   model::ContentsDiffOptions options;

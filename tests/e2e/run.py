@@ -127,7 +127,8 @@ class Fixture:
         until(seen, f"{words} on the terminal")
 
     def stop(self):
-        if "stop" in self.hint:
+        """Unless it is stopped already: a second SIGSTOP would stay pending."""
+        if "stop" in self.hint and not status_field(self.pid, "State").startswith("T"):
             os.kill(self.pid, signal.SIGSTOP)
             self.until_stopped()
 

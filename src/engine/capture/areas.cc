@@ -1,7 +1,7 @@
 // Areas of /proc/PID/smaps -> model::Vma: what each one is, told by its name and sharing alone.
 #include "capture/areas.h"
 
-#include <algorithm>
+#include <string>
 
 namespace stasis::capture {
 namespace {
@@ -17,19 +17,23 @@ VmaKind special_kind(const proc::Area& area) {
   return VmaKind::kAnonymous;
 }
 
+// Without soft-dirty: that is the state of somebody's dirty tracking, not the program's.
+std::vector<std::string> lasting_flags(const proc::Area& area) {
+  std::vector<std::string> flags = area.flags;
+  std::erase(flags, "sd");
+  return flags;
+}
+
 model::Vma to_vma(const proc::Area& area) {
-  model::Vma vma{.start = area.start,
-                 .end = area.end,
-                 .protection = area.protection,
-                 .shared = area.shared,
-                 .kind = maps_file(area) ? VmaKind::kFile : special_kind(area),
-                 .name = area.path.starts_with('[') ? area.path : "",
-                 .resource = std::nullopt,
-                 .offset = maps_file(area) ? area.offset : 0,
-                 .flags = area.flags};
-  // Soft-dirty is the state of somebody's dirty tracking, not the program's.
-  std::erase(vma.flags, "sd");
-  return vma;
+  return {.start = area.start,
+          .end = area.end,
+          .protection = area.protection,
+          .shared = area.shared,
+          .kind = maps_file(area) ? VmaKind::kFile : special_kind(area),
+          .name = area.path.starts_with('[') ? area.path : "",
+          .resource = std::nullopt,
+          .offset = maps_file(area) ? area.offset : 0,
+          .flags = lasting_flags(area)};
 }
 
 }  // namespace

@@ -82,12 +82,21 @@ bool is_head(std::string_view line) {
   return !first.ends_with(':') && first.find('-') != std::string_view::npos;
 }
 
+// VmFlags, sorted. Before Linux 6.12 or so mlock2's MLOCK_ONFAULT had no letters and showed as
+// "??"; in an area that is locked nothing else does.
+void set_flags(Area& area, std::string_view letters) {
+  for (const std::string_view flag : words(letters)) area.flags.emplace_back(flag);
+  const bool unnamed = std::erase(area.flags, "??") > 0;
+  const bool locked = std::find(area.flags.begin(), area.flags.end(), "lo") != area.flags.end();
+  if (unnamed && locked) area.flags.emplace_back("lf");
+  std::sort(area.flags.begin(), area.flags.end());
+}
+
 Result<void> set_detail(Area& area, std::string_view line) {
   std::string_view rest = line;
   const std::string_view key = take_word(rest);
   if (key == "VmFlags:") {
-    for (const std::string_view flag : words(rest)) area.flags.emplace_back(flag);
-    std::sort(area.flags.begin(), area.flags.end());
+    set_flags(area, rest);
     return {};
   }
   // Huge pages of hugetlbfs are not part of Rss and Anonymous: they have lines of their own.

@@ -160,6 +160,15 @@ TEST_CASE("smaps: flags are sorted, huge pages count, older kernels lack lines")
   CHECK(!proc::parse_smaps("Size: 4 kB\n").ok());
 }
 
+TEST_CASE("smaps: older kernels have no letters for an area that is locked when it is touched") {
+  const auto areas = proc::parse_smaps(
+      "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \nVmFlags: rd wr lo ?? ac \n"
+      "7f0000002000-7f0000003000 rw-p 00000000 00:00 0 \nVmFlags: rd ?? wr \n");
+  REQUIRE(areas.ok());
+  CHECK(areas->at(0).flags == std::vector<std::string>{"ac", "lf", "lo", "rd", "wr"});
+  CHECK(areas->at(1).flags == std::vector<std::string>{"rd", "wr"});
+}
+
 TEST_CASE("our own maps: smaps agrees") {
   const auto areas = proc::read_maps(::getpid());
   REQUIRE(areas.ok());

@@ -226,16 +226,15 @@ def run_program(which, moments, seed):
 class Redis:
     """A redis-server, asked over the loopback interface with its own protocol."""
 
-    def __init__(self, case, folder, *options):
+    def __init__(self, case, folder, log="out.log"):
         need("redis-server")
+        self.log = os.path.join(folder, log)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.job = Job(case, ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1",
                               "--dir", folder, "--enable-debug-command", "local",
-                              "--save", "3600 1", *options], log=os.path.join(folder, "out.log"),
-                       cwd=folder)
-        self.log = os.path.join(folder, "out.log")
+                              "--save", "3600 1"], log=self.log, cwd=folder)
         self.job.until(lambda: "Ready to accept" in read(self.log), "redis to be ready")
         self.socket = socket.create_connection(("127.0.0.1", self.port))
         self.stream = self.socket.makefile("rb")
@@ -298,7 +297,7 @@ def redis(case):
         raise Failed(f"redis exits {status} after SIGTERM: {read(first.log)[-1000:]}")
     if not os.path.exists(case.file("dump.rdb")):
         raise Failed(f"redis saved nothing at its end: {read(first.log)[-1000:]}")
-    second = Redis(case, case.folder)
+    second = Redis(case, case.folder, "second.log")
     if second.ask("debug", "digest") != digest:
         raise Failed("the data differ after the restarts")
     second.hang_up()

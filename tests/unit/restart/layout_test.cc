@@ -1,3 +1,4 @@
+// Free address space: holes overlap nothing, and everybody finds the same ones.
 #include "restart/layout.h"
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// What the plan of an address space asks the kernel for; nothing is mapped here.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>

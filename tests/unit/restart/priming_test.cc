@@ -1,3 +1,4 @@
+// Which call a thread makes to get its restart block back, from made-up registers.
 #include "restart/priming.h"
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// Refusals of a made-up machine and image; only the last case looks at the real machine.
 #include "restart/validate.h"
 
 #include <doctest/doctest.h>

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
@@ -83,6 +85,11 @@ void translate_ids(model::Image& image, const std::map<Pid, Pid>& inside) {
     if (const auto known = inside.find(id); known != inside.end()) id = known->second;
   };
   for (model::Process& process : image.processes) {
+    // A parent outside that happens to have, out there, the number of one of ours in here.
+    const bool clashes = !inside.contains(process.parent) &&
+                         std::any_of(inside.begin(), inside.end(),
+                                     [&](const auto& ids) { return ids.second == process.parent; });
+    if (clashes) process.parent = 0;
     translate(process.parent);
     translate(process.group);
     translate(process.session);

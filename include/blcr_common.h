@@ -1,6 +1,6 @@
 /*
- * What requests are made of: scopes, flags, path relocations. The numbers are BLCR's binary interface.
- * libcr.h includes it, and so do the commands. C and C++.
+ * What requests are made of: scopes, flags, path relocations. The numbers are BLCR's binary
+ * interface. libcr.h includes it, and so do the commands. C and C++.
  */
 #ifndef STASIS_BLCR_COMMON_H
 #define STASIS_BLCR_COMMON_H
@@ -40,8 +40,8 @@ typedef enum {
 struct cr_rstrt_relocate {
   unsigned int count;
   struct {
-    const char *oldpath;
-    const char *newpath;
+    const char* oldpath;
+    const char* newpath;
   } path[]; /* count of them */
 };
 

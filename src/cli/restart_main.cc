@@ -69,8 +69,9 @@ engine::RestartRequest to_request(const RestartSettings& settings, UniqueFd sour
 std::string summary(const engine::RestartReport& report, const std::string& source) {
   const std::string inside =
       report.root_inside != report.root ? fmt::format(" (inside: {})", report.root_inside) : "";
-  return fmt::format("{}: restarted {} as process {}{}: {}, {}, {} of memory in {}; ids {}\n", kCommand,
-                     source, report.root, inside, count(report.pids.size(), "process", "processes"),
+  return fmt::format("{}: restarted {} as process {}{}: {}, {}, {} of memory in {}; ids {}\n",
+                     kCommand, source, report.root, inside,
+                     count(report.pids.size(), "process", "processes"),
                      count(report.threads, "thread"), human_bytes(report.memory_bytes),
                      human_time(report.total_us), engine::describe(report.way));
 }

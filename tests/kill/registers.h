@@ -10,6 +10,6 @@ struct spin {
 };
 
 /* Spins `rounds` times; NULL, or what was not as it should be. */
-const char *spin_and_check(struct spin *spin, unsigned long rounds);
+const char* spin_and_check(struct spin* spin, unsigned long rounds);
 
 #endif

@@ -16,13 +16,13 @@
 static long steps, kill_step;
 
 __attribute__((constructor)) static void start(void) {
-  const char *text = getenv("STASIS_KILL_STEP");
+  const char* text = getenv("STASIS_KILL_STEP");
   kill_step = text ? atol(text) : 0;
 }
 
 __attribute__((destructor)) static void stop(void) {
-  const char *path = getenv("STASIS_STEP_FILE");
-  FILE *file = path ? fopen(path, "w") : NULL;
+  const char* path = getenv("STASIS_STEP_FILE");
+  FILE* file = path ? fopen(path, "w") : NULL;
   if (!file) return;
   fprintf(file, "%ld\n", steps);
   fclose(file);
@@ -36,7 +36,7 @@ static void step(void) {
 
 static long real_syscall(long number, long a, long b, long c, long d, long e, long f) {
   static long (*next)(long, ...);
-  if (!next) *(void **)&next = dlsym(RTLD_NEXT, "syscall"); /* the form that POSIX gives */
+  if (!next) *(void**)&next = dlsym(RTLD_NEXT, "syscall"); /* the form that POSIX gives */
   return next(number, a, b, c, d, e, f);
 }
 
@@ -51,15 +51,15 @@ long syscall(long number, ...) {
   return result;
 }
 
-int waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
+int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
   int result = (int)real_syscall(SYS_waitid, type, (long)id, (long)info, options, 0, 0);
   /* Looking in vain is no act: how often depends on the machine. */
   if (result == 0 && info && info->si_pid) step();
   return result;
 }
 
-ssize_t process_vm_writev(pid_t pid, const struct iovec *local, unsigned long locals,
-                          const struct iovec *remote, unsigned long remotes, unsigned long flags) {
+ssize_t process_vm_writev(pid_t pid, const struct iovec* local, unsigned long locals,
+                          const struct iovec* remote, unsigned long remotes, unsigned long flags) {
   ssize_t result = real_syscall(SYS_process_vm_writev, pid, (long)local, (long)locals, (long)remote,
                                 (long)remotes, (long)flags);
   step();

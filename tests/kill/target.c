@@ -1,5 +1,6 @@
-/* Target of the kill test: threads in epoll_wait, nanosleep, read, poll, futex, sigsuspend and two that
- * spin, each checking that nobody can be noticed. Shows what it does in the status file argv[1]. */
+/* Target of the kill test: threads in epoll_wait, nanosleep, read, poll, futex, sigsuspend and two
+ * that spin, each checking that nobody can be noticed. Shows what it does in the status file
+ * argv[1]. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -24,11 +25,11 @@
 
 enum { kSignal = 44 }; /* real-time in every C library */
 
-static struct status *status;
+static struct status* status;
 static int event_fd, epoll_fd, pipe_fds[2];
 static atomic_flag failed = ATOMIC_FLAG_INIT;
 
-static void fail(const char *format, ...) {
+static void fail(const char* format, ...) {
   if (atomic_flag_test_and_set(&failed)) return;
   va_list list;
   va_start(list, format);
@@ -36,7 +37,9 @@ static void fail(const char *format, ...) {
   va_end(list);
 }
 
-static void advance(int who) { __atomic_add_fetch(&status->progress[who], 1, __ATOMIC_RELAXED); }
+static void advance(int who) {
+  __atomic_add_fetch(&status->progress[who], 1, __ATOMIC_RELAXED);
+}
 
 static double seconds(void) {
   struct timespec now;
@@ -49,7 +52,7 @@ static void on_signal(int number) {
   __atomic_add_fetch(&status->signals, 1, __ATOMIC_RELAXED);
 }
 
-static void *epoller(void *unused) {
+static void* epoller(void* unused) {
   for (;; advance(0)) {
     struct epoll_event event;
     int got = epoll_wait(epoll_fd, &event, 1, 60000);
@@ -64,7 +67,7 @@ static void *epoller(void *unused) {
   return unused;
 }
 
-static void *sleeper(void *unused) {
+static void* sleeper(void* unused) {
   for (;; advance(1)) {
     struct timespec time = {0, 4000000};
     double start = seconds();
@@ -74,7 +77,7 @@ static void *sleeper(void *unused) {
   return unused;
 }
 
-static void *reader(void *unused) {
+static void* reader(void* unused) {
   for (unsigned char expected = 0;; ++expected, advance(2)) {
     unsigned char byte;
     ssize_t got = read(pipe_fds[0], &byte, 1);
@@ -84,7 +87,7 @@ static void *reader(void *unused) {
   return unused;
 }
 
-static void *poller(void *unused) {
+static void* poller(void* unused) {
   for (;; advance(3)) {
     double start = seconds();
     int got = poll(NULL, 0, 5);
@@ -94,7 +97,7 @@ static void *poller(void *unused) {
   return unused;
 }
 
-static void *waiter(void *unused) {
+static void* waiter(void* unused) {
   static int word;
   for (;; advance(4)) {
     struct timespec time = {0, 6000000};
@@ -106,18 +109,18 @@ static void *waiter(void *unused) {
   return unused;
 }
 
-static void *spinner(void *number) {
+static void* spinner(void* number) {
   static struct spin spins[2];
   int which = (int)(long)number;
   for (;; advance(5 + which)) {
-    const char *wrong = spin_and_check(&spins[which], 100000);
+    const char* wrong = spin_and_check(&spins[which], 100000);
     if (wrong) fail("spinner %d: %s", which, wrong);
   }
   return NULL;
 }
 
 /* Feeds the others and looks for what should not be there. */
-static void *feeder(void *unused) {
+static void* feeder(void* unused) {
   for (unsigned char byte = 0;; ++byte, advance(7)) {
     struct timespec time = {0, 2000000};
     unsigned long one = 1;
@@ -129,12 +132,12 @@ static void *feeder(void *unused) {
   return unused;
 }
 
-static void start(void *(*function)(void *), long argument) {
+static void start(void* (*function)(void*), long argument) {
   pthread_t thread;
-  if (pthread_create(&thread, NULL, function, (void *)argument)) exit(2);
+  if (pthread_create(&thread, NULL, function, (void*)argument)) exit(2);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   int file = argc > 1 ? open(argv[1], O_RDWR | O_CREAT, 0600) : -1;
   if (file < 0 || ftruncate(file, sizeof *status)) return 2;
   status = mmap(NULL, sizeof *status, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -153,7 +156,7 @@ int main(int argc, char **argv) {
   start(spinner, 0); /* these two and main take signals */
   start(spinner, 1);
   pthread_sigmask(SIG_BLOCK, &ours, &before);
-  void *(*functions[])(void *) = {epoller, sleeper, reader, poller, waiter, feeder};
+  void* (*functions[])(void*) = {epoller, sleeper, reader, poller, waiter, feeder};
   for (int i = 0; i < 6; ++i) start(functions[i], 0);
   status->ready = 1;
   for (;; advance(8)) sigsuspend(&before);

@@ -36,7 +36,7 @@ struct Error {
 template <class T = void>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
@@ -102,11 +102,11 @@ struct Refusal {
 
 #define STASIS_CONCAT2(a, b) a##b
 #define STASIS_CONCAT(a, b) STASIS_CONCAT2(a, b)
-#define STASIS_TRY(name, ...)                                \
-  __extension__({                                            \
-    auto name = (__VA_ARGS__);                               \
-    if (!name.ok()) return std::move(name).take_error();     \
-    std::move(name).take_value();                            \
+#define STASIS_TRY(name, ...)                            \
+  __extension__({                                        \
+    auto name = (__VA_ARGS__);                           \
+    if (!name.ok()) return std::move(name).take_error(); \
+    std::move(name).take_value();                        \
   })
 
 // The value of a Result, or return its error from this function.

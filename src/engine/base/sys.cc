@@ -68,8 +68,7 @@ Result<UniqueFd> open(const std::string& path, int flags, mode_t mode) {
 }
 
 Result<UniqueFd> open_at(int directory, const std::string& path, int flags, mode_t mode) {
-  const int fd =
-      retry([&] { return ::openat(directory, path.c_str(), flags | O_CLOEXEC, mode); });
+  const int fd = retry([&] { return ::openat(directory, path.c_str(), flags | O_CLOEXEC, mode); });
   return UniqueFd(TRY(check(fd, "open", path)));
 }
 
@@ -106,8 +105,8 @@ Result<void> write_all(int fd, ByteView bytes) {
 
 Result<void> pwrite_all(int fd, ByteView bytes, u64 offset) {
   while (!bytes.empty()) {
-    const auto put = retry(
-        [&] { return ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
+    const auto put =
+        retry([&] { return ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
     const auto count = static_cast<size_t>(TRY(check(put, "write", fd_name(fd))));
     bytes = bytes.subspan(count);
     offset += count;
@@ -143,8 +142,8 @@ Result<void> write_file(const std::string& path, std::string_view text) {
 
 Result<std::string> read_link(const std::string& path) {
   std::string target(4096, '\0');
-  const auto length = TRY(check(::readlink(path.c_str(), target.data(), target.size()),
-                                "read the link", path));
+  const auto length =
+      TRY(check(::readlink(path.c_str(), target.data(), target.size()), "read the link", path));
   target.resize(static_cast<size_t>(length));
   return target;
 }

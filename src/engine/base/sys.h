@@ -43,10 +43,10 @@ Result<UniqueFd> open_at(int directory, const std::string& path, int flags, mode
 // A duplicate at the lowest number >= `lowest`; close-on-exec.
 Result<UniqueFd> duplicate(int fd, int lowest = 0);
 
-Result<size_t> read_some(int fd, ByteSpan out);                     // 0 at end of file
-Result<size_t> pread_some(int fd, ByteSpan out, u64 offset);        // 0 at end of file
-Result<size_t> pread_full(int fd, ByteSpan out, u64 offset);        // short only at end of file
-Result<size_t> read_full(int fd, ByteSpan out);                     // short only at end of file
+Result<size_t> read_some(int fd, ByteSpan out);               // 0 at end of file
+Result<size_t> pread_some(int fd, ByteSpan out, u64 offset);  // 0 at end of file
+Result<size_t> pread_full(int fd, ByteSpan out, u64 offset);  // short only at end of file
+Result<size_t> read_full(int fd, ByteSpan out);               // short only at end of file
 Result<void> write_all(int fd, ByteView bytes);
 Result<void> pwrite_all(int fd, ByteView bytes, u64 offset);
 
@@ -61,7 +61,7 @@ Result<std::vector<std::string>> list_directory(const std::string& path);
 // The names that are decimal numbers, as ascending numbers (of /proc/PID/task and /proc/PID/fd).
 Result<std::vector<int>> list_numbers(const std::string& path);
 
-Result<struct stat> stat(const std::string& path);   // follows links
+Result<struct stat> stat(const std::string& path);  // follows links
 Result<struct stat> lstat(const std::string& path);
 Result<struct stat> fstat(int fd);
 

@@ -18,7 +18,7 @@ namespace stasis::model {
 // Where and when the image was made, and what a machine must offer to go on from it.
 struct Origin {
   std::string stasis_version;
-  i64 created_ns = 0;  // CLOCK_REALTIME
+  i64 created_ns = 0;    // CLOCK_REALTIME
   i64 monotonic_ns = 0;  // CLOCK_MONOTONIC then
   i64 boottime_ns = 0;   // CLOCK_BOOTTIME then
   std::string boot_id;   // /proc/sys/kernel/random/boot_id
@@ -28,9 +28,9 @@ struct Origin {
   u64 page_size = 0;
   std::vector<std::string> cpu_features;  // names as /proc/cpuinfo writes them, sorted
   u64 xcr0 = 0;                           // state components the kernel had enabled (x86)
-  Bytes vdso;  // the vdso's bytes; programs hold addresses inside it
-  u32 scope = 0;  // cr_scope_t of the request
-  u32 cpus = 0;   // CPUs online (sysconf); an affinity of just all of them is no choice. 0: unknown
+  Bytes vdso;                             // the vdso's bytes; programs hold addresses inside it
+  u32 scope = 0;                          // cr_scope_t of the request
+  u32 cpus = 0;  // CPUs online (sysconf); an affinity of just all of them is no choice. 0: unknown
 
   bool operator==(const Origin&) const = default;
   static constexpr auto fields() {
@@ -38,12 +38,15 @@ struct Origin {
                       field("created_ns", &Origin::created_ns),
                       field("monotonic_ns", &Origin::monotonic_ns),
                       field("boottime_ns", &Origin::boottime_ns),
-                      field("boot_id", &Origin::boot_id), field("hostname", &Origin::hostname),
+                      field("boot_id", &Origin::boot_id),
+                      field("hostname", &Origin::hostname),
                       field("kernel_release", &Origin::kernel_release),
                       field("architecture", &Origin::architecture),
                       field("page_size", &Origin::page_size),
-                      field("cpu_features", &Origin::cpu_features), field("xcr0", &Origin::xcr0),
-                      field("vdso", &Origin::vdso), field("scope", &Origin::scope),
+                      field("cpu_features", &Origin::cpu_features),
+                      field("xcr0", &Origin::xcr0),
+                      field("vdso", &Origin::vdso),
+                      field("scope", &Origin::scope),
                       optional_field("cpus", &Origin::cpus)};
   }
 };

@@ -56,8 +56,8 @@ struct Vma {
   RemoteAddr end;
   u32 protection = 0;  // PROT_*
   bool shared = false;
-  VmaKind kind = VmaKind::kAnonymous;  // shared anonymous memory is kFile with a SharedMemory
-  std::string name;                    // "[heap]", "[anon:name]", "[vvar_vclock]", or empty
+  VmaKind kind = VmaKind::kAnonymous;     // shared anonymous memory is kFile with a SharedMemory
+  std::string name;                       // "[heap]", "[anon:name]", "[vvar_vclock]", or empty
   std::optional<ResourceIndex> resource;  // what a kFile area maps
   u64 offset = 0;                         // bytes into it
   std::vector<std::string> flags;         // two letters each, as VmFlags of smaps, sorted
@@ -65,10 +65,14 @@ struct Vma {
   [[nodiscard]] u64 length() const { return end - start; }
   bool operator==(const Vma&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("start", &Vma::start),   field("end", &Vma::end),
-                      field("protection", &Vma::protection), field("shared", &Vma::shared),
-                      field("kind", &Vma::kind),     field("name", &Vma::name),
-                      field("resource", &Vma::resource), field("offset", &Vma::offset),
+    return std::tuple{field("start", &Vma::start),
+                      field("end", &Vma::end),
+                      field("protection", &Vma::protection),
+                      field("shared", &Vma::shared),
+                      field("kind", &Vma::kind),
+                      field("name", &Vma::name),
+                      field("resource", &Vma::resource),
+                      field("offset", &Vma::offset),
                       field("flags", &Vma::flags)};
   }
 };
@@ -81,13 +85,17 @@ struct MemoryMarks {
 
   bool operator==(const MemoryMarks&) const = default;
   static constexpr auto fields() {
-    return std::tuple{
-        field("start_code", &MemoryMarks::start_code), field("end_code", &MemoryMarks::end_code),
-        field("start_data", &MemoryMarks::start_data), field("end_data", &MemoryMarks::end_data),
-        field("start_brk", &MemoryMarks::start_brk),   field("brk", &MemoryMarks::brk),
-        field("start_stack", &MemoryMarks::start_stack),
-        field("arg_start", &MemoryMarks::arg_start),   field("arg_end", &MemoryMarks::arg_end),
-        field("env_start", &MemoryMarks::env_start),   field("env_end", &MemoryMarks::env_end)};
+    return std::tuple{field("start_code", &MemoryMarks::start_code),
+                      field("end_code", &MemoryMarks::end_code),
+                      field("start_data", &MemoryMarks::start_data),
+                      field("end_data", &MemoryMarks::end_data),
+                      field("start_brk", &MemoryMarks::start_brk),
+                      field("brk", &MemoryMarks::brk),
+                      field("start_stack", &MemoryMarks::start_stack),
+                      field("arg_start", &MemoryMarks::arg_start),
+                      field("arg_end", &MemoryMarks::arg_end),
+                      field("env_start", &MemoryMarks::env_start),
+                      field("env_end", &MemoryMarks::env_end)};
   }
 };
 
@@ -95,14 +103,16 @@ struct Memory {
   SpaceIndex space = 0;
   std::vector<Vma> vmas;  // ascending
   MemoryMarks marks;
-  Bytes auxv;  // as /proc/PID/auxv
+  Bytes auxv;                 // as /proc/PID/auxv
   bool thp_disabled = false;  // prctl(PR_GET_THP_DISABLE)
   u64 lock_future = 0;        // flags of mlockall(2) that cover future areas; 0 if none
 
   bool operator==(const Memory&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("space", &Memory::space), field("vmas", &Memory::vmas),
-                      field("marks", &Memory::marks), field("auxv", &Memory::auxv),
+    return std::tuple{field("space", &Memory::space),
+                      field("vmas", &Memory::vmas),
+                      field("marks", &Memory::marks),
+                      field("auxv", &Memory::auxv),
                       field("thp_disabled", &Memory::thp_disabled),
                       field("lock_future", &Memory::lock_future)};
   }

@@ -14,22 +14,21 @@
 namespace stasis::model {
 
 struct Registers {
-  Bytes general;   // NT_PRSTATUS
-  Bytes extended;  // NT_X86_XSTATE, or NT_PRFPREG where there is no xsave
+  Bytes general;        // NT_PRSTATUS
+  Bytes extended;       // NT_X86_XSTATE, or NT_PRFPREG where there is no xsave
   bool legacy = false;  // extended is NT_PRFPREG
 
   bool operator==(const Registers&) const = default;
   static constexpr auto fields() {
     return std::tuple{field("general", &Registers::general),
-                      field("extended", &Registers::extended),
-                      field("legacy", &Registers::legacy)};
+                      field("extended", &Registers::extended), field("legacy", &Registers::legacy)};
   }
 };
 
 // A system call that the freeze interrupted and that goes on with the time it had left.
 struct InterruptedCall {
-  i64 number = 0;           // the system call's number, found out even where restart_syscall hid it
-  i64 remaining_ns = -1;    // time left of a relative timeout; -1: none or unknown (full time again)
+  i64 number = 0;         // the system call's number, found out even where restart_syscall hid it
+  i64 remaining_ns = -1;  // time left of a relative timeout; -1: none or unknown (full time again)
 
   bool operator==(const InterruptedCall&) const = default;
   static constexpr auto fields() {
@@ -69,14 +68,16 @@ struct Scheduling {
   i32 nice = 0;
   u32 priority = 0;
   u64 runtime_ns = 0, deadline_ns = 0, period_ns = 0;
-  Bytes affinity;  // as sched_getaffinity gives it
+  Bytes affinity;       // as sched_getaffinity gives it
   u32 io_priority = 0;  // ioprio_get(2); 0: none set
   u64 timer_slack_ns = 0;
 
   bool operator==(const Scheduling&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("policy", &Scheduling::policy), field("flags", &Scheduling::flags),
-                      field("nice", &Scheduling::nice), field("priority", &Scheduling::priority),
+    return std::tuple{field("policy", &Scheduling::policy),
+                      field("flags", &Scheduling::flags),
+                      field("nice", &Scheduling::nice),
+                      field("priority", &Scheduling::priority),
                       field("runtime_ns", &Scheduling::runtime_ns),
                       field("deadline_ns", &Scheduling::deadline_ns),
                       field("period_ns", &Scheduling::period_ns),
@@ -105,14 +106,16 @@ struct Thread {
 
   bool operator==(const Thread&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("tid", &Thread::tid), field("name", &Thread::name),
+    return std::tuple{field("tid", &Thread::tid),
+                      field("name", &Thread::name),
                       field("registers", &Thread::registers),
                       field("interrupted", &Thread::interrupted),
                       field("blocked_signals", &Thread::blocked_signals),
                       field("alternate_stack", &Thread::alternate_stack),
                       field("robust_list", &Thread::robust_list),
                       field("robust_list_length", &Thread::robust_list_length),
-                      field("tid_address", &Thread::tid_address), field("rseq", &Thread::rseq),
+                      field("tid_address", &Thread::tid_address),
+                      field("rseq", &Thread::rseq),
                       field("scheduling", &Thread::scheduling),
                       field("pending", &Thread::pending),
                       field("parent_death_signal", &Thread::parent_death_signal),
@@ -131,11 +134,10 @@ struct SignalAction {
 
   bool operator==(const SignalAction&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("signal", &SignalAction::signal),
-                      field("handler", &SignalAction::handler),
-                      field("flags", &SignalAction::flags),
-                      field("restorer", &SignalAction::restorer),
-                      field("mask", &SignalAction::mask)};
+    return std::tuple{
+        field("signal", &SignalAction::signal), field("handler", &SignalAction::handler),
+        field("flags", &SignalAction::flags), field("restorer", &SignalAction::restorer),
+        field("mask", &SignalAction::mask)};
   }
 };
 
@@ -167,9 +169,12 @@ struct PosixTimer {
 
   bool operator==(const PosixTimer&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("id", &PosixTimer::id), field("clock", &PosixTimer::clock),
-                      field("notify", &PosixTimer::notify), field("signal", &PosixTimer::signal),
-                      field("value", &PosixTimer::value), field("tid", &PosixTimer::tid),
+    return std::tuple{field("id", &PosixTimer::id),
+                      field("clock", &PosixTimer::clock),
+                      field("notify", &PosixTimer::notify),
+                      field("signal", &PosixTimer::signal),
+                      field("value", &PosixTimer::value),
+                      field("tid", &PosixTimer::tid),
                       field("value_ns", &PosixTimer::value_ns),
                       field("interval_ns", &PosixTimer::interval_ns),
                       field("overrun", &PosixTimer::overrun)};
@@ -197,7 +202,8 @@ struct Credentials {
 
   bool operator==(const Credentials&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("uids", &Credentials::uids), field("gids", &Credentials::gids),
+    return std::tuple{field("uids", &Credentials::uids),
+                      field("gids", &Credentials::gids),
                       field("groups", &Credentials::groups),
                       field("effective", &Credentials::effective),
                       field("permitted", &Credentials::permitted),
@@ -237,8 +243,10 @@ struct Process {
 
   bool operator==(const Process&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("pid", &Process::pid), field("parent", &Process::parent),
-                      field("group", &Process::group), field("session", &Process::session),
+    return std::tuple{field("pid", &Process::pid),
+                      field("parent", &Process::parent),
+                      field("group", &Process::group),
+                      field("session", &Process::session),
                       field("credentials", &Process::credentials),
                       field("executable", &Process::executable),
                       field("working_directory", &Process::working_directory),
@@ -251,7 +259,8 @@ struct Process {
                       field("stopped", &Process::stopped),
                       optional_field("state_permissions", &Process::state_permissions),
                       field("limits", &Process::limits),
-                      field("actions", &Process::actions), field("pending", &Process::pending),
+                      field("actions", &Process::actions),
+                      field("pending", &Process::pending),
                       field("interval_timers", &Process::interval_timers),
                       field("posix_timers", &Process::posix_timers),
                       field("next_timer_id", &Process::next_timer_id),

@@ -1,5 +1,5 @@
-// What descriptors and file mappings refer to, one struct a kind. A kind is this struct, its line in
-// Resource, one file in engine/resource and one fixture (docs/howto-add-a-resource.md).
+// What descriptors and file mappings refer to, one struct a kind. A kind is this struct, its line
+// in Resource, one file in engine/resource and one fixture (docs/howto-add-a-resource.md).
 #pragma once
 
 #include <optional>
@@ -19,14 +19,15 @@ struct FileIdentity {
   u64 inode = 0;
   u64 size = 0;  // bytes
   i64 mtime_ns = 0;
-  u32 mode = 0;  // st_mode
+  u32 mode = 0;          // st_mode
   std::string build_id;  // hex of the ELF note; empty when there is none or nothing maps the file
 
   bool operator==(const FileIdentity&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("device", &FileIdentity::device), field("inode", &FileIdentity::inode),
-                      field("size", &FileIdentity::size), field("mtime_ns", &FileIdentity::mtime_ns),
-                      field("mode", &FileIdentity::mode), field("build_id", &FileIdentity::build_id)};
+    return std::tuple{
+        field("device", &FileIdentity::device), field("inode", &FileIdentity::inode),
+        field("size", &FileIdentity::size),     field("mtime_ns", &FileIdentity::mtime_ns),
+        field("mode", &FileIdentity::mode),     field("build_id", &FileIdentity::build_id)};
   }
 };
 
@@ -35,8 +36,8 @@ struct RegularFile {
   static constexpr std::string_view kKind = "file";
   std::string path;  // as the kernel told it, without " (deleted)"
   FileIdentity identity;
-  bool deleted = false;    // unlinked (st_nlink 0) or O_TMPFILE
-  bool linkable = false;   // made by O_TMPFILE without O_EXCL: linkat can still name it
+  bool deleted = false;               // unlinked (st_nlink 0) or O_TMPFILE
+  bool linkable = false;              // made by O_TMPFILE without O_EXCL: linkat can still name it
   std::optional<SpaceIndex> content;  // set iff the image carries the bytes
 
   bool operator==(const RegularFile&) const = default;
@@ -93,10 +94,10 @@ struct Pipe {
   u64 inode = 0;
   std::string path;  // of a fifo; empty for a pipe
   bool deleted = false;
-  u32 mode = 0;              // st_mode
-  u64 capacity = 0;          // F_GETPIPE_SZ, bytes
+  u32 mode = 0;                // st_mode
+  u64 capacity = 0;            // F_GETPIPE_SZ, bytes
   std::vector<Bytes> packets;  // what was buffered; one element unless the pipe is in packet mode
-  bool external = false;  // nobody in the image holds the other end: follows cr_restart's
+  bool external = false;       // nobody in the image holds the other end: follows cr_restart's
 
   bool operator==(const Pipe&) const = default;
   static constexpr auto fields() {
@@ -119,7 +120,7 @@ struct EventFd {
 };
 
 struct EpollItem {
-  i32 number = 0;          // the descriptor number it was added under
+  i32 number = 0;               // the descriptor number it was added under
   OpenFileIndex open_file = 0;  // what it watches
   u32 events = 0;
   u64 data = 0;
@@ -144,8 +145,8 @@ struct TimerFd {
   static constexpr std::string_view kKind = "timerfd";
   i32 clock = 0;
   u32 settime_flags = 0;
-  u64 ticks = 0;        // expirations not read yet
-  i64 value_ns = 0;     // time left; 0 when disarmed
+  u64 ticks = 0;     // expirations not read yet
+  i64 value_ns = 0;  // time left; 0 when disarmed
   i64 interval_ns = 0;
   i64 captured_ns = 0;  // the timer's own clock when value_ns was read
 
@@ -153,7 +154,8 @@ struct TimerFd {
   static constexpr auto fields() {
     return std::tuple{field("clock", &TimerFd::clock),
                       field("settime_flags", &TimerFd::settime_flags),
-                      field("ticks", &TimerFd::ticks), field("value_ns", &TimerFd::value_ns),
+                      field("ticks", &TimerFd::ticks),
+                      field("value_ns", &TimerFd::value_ns),
                       field("interval_ns", &TimerFd::interval_ns),
                       field("captured_ns", &TimerFd::captured_ns)};
   }
@@ -172,17 +174,18 @@ struct Memfd {
   std::string name;
   u64 inode = 0;
   u64 size = 0;
-  u32 seals = 0;  // F_GET_SEALS
-  u32 mode = 0;   // st_mode
+  u32 seals = 0;           // F_GET_SEALS
+  u32 mode = 0;            // st_mode
   u32 huge_page_log2 = 0;  // 0: ordinary pages
   SpaceIndex content = 0;
 
   bool operator==(const Memfd&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("name", &Memfd::name),   field("inode", &Memfd::inode),
-                      field("size", &Memfd::size),   field("seals", &Memfd::seals),
-                      field("mode", &Memfd::mode),   field("huge_page_log2", &Memfd::huge_page_log2),
-                      field("content", &Memfd::content)};
+    return std::tuple{
+        field("name", &Memfd::name),      field("inode", &Memfd::inode),
+        field("size", &Memfd::size),      field("seals", &Memfd::seals),
+        field("mode", &Memfd::mode),      field("huge_page_log2", &Memfd::huge_page_log2),
+        field("content", &Memfd::content)};
   }
 };
 
@@ -253,8 +256,8 @@ struct FileLock {
 // The kernel's open file description: shared by dup and fork.
 struct OpenFile {
   ResourceIndex resource = 0;
-  u32 flags = 0;   // O_* as fdinfo shows them, without O_CLOEXEC
-  u64 offset = 0;  // bytes; for a directory the kernel's cookie
+  u32 flags = 0;       // O_* as fdinfo shows them, without O_CLOEXEC
+  u64 offset = 0;      // bytes; for a directory the kernel's cookie
   i32 owner_type = 0;  // F_GETOWN_EX; 0 pid with owner 0 when none
   i32 owner = 0;
   i32 signal = 0;  // F_GETSIG
@@ -262,11 +265,11 @@ struct OpenFile {
 
   bool operator==(const OpenFile&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("resource", &OpenFile::resource), field("flags", &OpenFile::flags),
-                      field("offset", &OpenFile::offset),
-                      field("owner_type", &OpenFile::owner_type),
-                      field("owner", &OpenFile::owner), field("signal", &OpenFile::signal),
-                      field("locks", &OpenFile::locks)};
+    return std::tuple{
+        field("resource", &OpenFile::resource), field("flags", &OpenFile::flags),
+        field("offset", &OpenFile::offset),     field("owner_type", &OpenFile::owner_type),
+        field("owner", &OpenFile::owner),       field("signal", &OpenFile::signal),
+        field("locks", &OpenFile::locks)};
   }
 };
 

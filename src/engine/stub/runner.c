@@ -1,6 +1,6 @@
 // The stub: runs the operations of a script, one system call each, inside a process that is being
-// built. It is all of ours that ever executes there. Why C and not assembly: the loop is the same on
-// every architecture, which gives only its two instructions (machine_*.h). It may not have data,
+// built. It is all of ours that ever executes there. Why C and not assembly: the loop is the same
+// on every architecture, which gives only its two instructions (machine_*.h). It may not have data,
 // constants in memory, relocations or calls: stub.ld asserts that, as the code runs wherever it
 // is put. It decides nothing: a failed check just ends the script.
 #include "machine.h"
@@ -13,7 +13,8 @@ static int passes(const struct Operation* operation) {
   return 1;
 }
 
-static unsigned long argument(const struct Operation* all, const struct Operation* mine, int index) {
+static unsigned long argument(const struct Operation* all, const struct Operation* mine,
+                              int index) {
   const unsigned long given = mine->args[index];
   return (mine->from_result >> index & 1U) != 0 ? (unsigned long)all[given].result : given;
 }

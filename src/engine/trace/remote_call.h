@@ -1,7 +1,7 @@
 // RemoteCalls: system calls made inside a thread of a living, frozen target, insured: a signal
 // frame with the thread's true state lies on its own stack, so that our death at any instant ends
-// in rt_sigreturn and the thread goes on as if nothing had been. No code, mapping or trap is placed.
-// Only calls that are harmless to finish may be made (queries; nothing that creates).
+// in rt_sigreturn and the thread goes on as if nothing had been. No code, mapping or trap is
+// placed. Only calls that are harmless to finish may be made (queries; nothing that creates).
 #pragma once
 
 #include <array>

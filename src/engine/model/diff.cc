@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 
 #include "model/json.h"
@@ -155,7 +154,8 @@ class Walk {
     return interval != 0 || near(a, b, unit_ns);
   }
   [[nodiscard]] bool near(i64 a, i64 b, i64 unit_ns) const {
-    return (a < 0) == (b < 0) && std::abs(a - b) <= options_.time_tolerance_ns / unit_ns;
+    const u64 apart = static_cast<u64>(std::max(a, b)) - static_cast<u64>(std::min(a, b));
+    return (a < 0) == (b < 0) && apart <= static_cast<u64>(options_.time_tolerance_ns / unit_ns);
   }
 
   template <class T>

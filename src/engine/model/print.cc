@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "model/json.h"
@@ -25,6 +26,12 @@ u64 saved_between(const Space& space, u64 start, u64 end) {
     bytes += std::min(end, run->offset + run->length) - std::max(start, run->offset);
   }
   return bytes;
+}
+
+// An image may hold any number, also one that does not fit.
+i64 from_us(i64 time_us) {
+  constexpr i64 kMost = std::numeric_limits<i64>::max() / 1000;
+  return std::clamp(time_us, -kMost, kMost) * 1000;
 }
 
 std::string permissions(const Vma& vma) {
@@ -118,8 +125,8 @@ class Printer {
   void timers(const Process& p) {
     for (const IntervalTimer& each : p.interval_timers) {
       if (each.value_us == 0) continue;
-      fact("timer",
-           fmt::format("interval timer {}, {} left", each.which, time_words(each.value_us * 1000)));
+      fact("timer", fmt::format("interval timer {}, {} left", each.which,
+                                time_words(from_us(each.value_us))));
     }
     for (const PosixTimer& each : p.posix_timers) {
       fact("timer",

@@ -227,7 +227,7 @@ TEST_CASE("random damage behind right checksums neither crashes nor hangs") {
   for (u64 seed = 0; seed < 4; ++seed) {
     const model::Image image = image_for_here(seed);
     const std::vector<u8> good = json::to_cbor(manifest_of(image));
-    for (int round = 0; round < 1500; ++round) {
+    for (int round = 0; round < 250; ++round) {
       std::vector<u8> bad = good;
       for (u64 i = 0; i <= random() % 4; ++i)
         bad[random() % bad.size()] = static_cast<u8>(random());

@@ -4,6 +4,7 @@
 
 #include <cpuid.h>
 #include <fmt/format.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
@@ -192,6 +193,11 @@ std::vector<int> components_by_permission(u64 components) {
   constexpr int kTileData = 18;  // the only one so far: arch/x86/kernel/fpu/xstate.c
   if ((components >> kTileData & 1) != 0) return {kTileData};
   return {};
+}
+
+std::optional<PermissionQuery> permission_query() {
+  constexpr u64 kArchGetXcompPerm = 0x1022;
+  return PermissionQuery{.number = SYS_arch_prctl, .option = kArchGetXcompPerm};
 }
 
 Result<Bytes> adapt_extended_state(ByteView saved, ByteView fresh) {

@@ -3,6 +3,7 @@
 // invisible features (virtualisation, errata, ...) are not listed: no program depends on them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,14 @@ u64 extended_state_size();
 u64 components_in_use(ByteView extended);
 // Components that a process must ask leave for before it can have them (AMX).
 std::vector<int> components_by_permission(u64 components);
+
+// The call by which a process learns for which of these it has leave: its number and first
+// argument; the second is where the mask goes. nullopt where no such thing exists.
+struct PermissionQuery {
+  i64 number = 0;
+  u64 option = 0;
+};
+std::optional<PermissionQuery> permission_query();
 
 // `saved` in the size that this machine uses, on top of `fresh` (the state of a new thread here).
 // ENOTSUP, naming the components, where one in use may lie elsewhere than on the saved machine.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/sys.h"
 #include "capture/builder.h"
@@ -51,10 +52,18 @@ Result<void> sort_by_open_file(std::vector<Candidate>& candidates) {
 Result<void> Builder::load_descriptors(std::vector<Refusal>& refusals) {
   for (const Pid pid : pids_) {
     const Pid thread = proc::live_thread(pid);
-    const UniqueFd pidfd = TRY(sys::pidfd_open(thread, thread != pid));
+    auto pidfd = sys::pidfd_open(thread, thread != pid);
+    if (!pidfd && thread != pid && pidfd.error().code == EINVAL) {
+      refusals.push_back({.subject = "process " + proc::describe(pid),
+                          .reason = "its first thread has ended, and this kernel does not give "
+                                    "out the descriptors of such a process (Linux 6.9 does)",
+                          .advice = {}});
+      continue;
+    }
+    if (!pidfd) return std::move(pidfd).take_error();
     ProcessDescriptors table{.pid = pid, .thread = thread, .facts = {}, .open_files = {}};
     for (const int number : TRY(proc::read_descriptors(thread))) {
-      auto facts = resource::read_facts(thread, pidfd.get(), number);
+      auto facts = resource::read_facts(thread, pidfd->get(), number);
       if (!facts && (facts.error().code == EBADF || facts.error().code == ENOENT)) continue;
       table.facts.push_back(TRY(std::move(facts)));
     }

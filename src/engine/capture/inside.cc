@@ -10,6 +10,7 @@
 
 #include <array>
 
+#include "arch/cpu_features.h"
 #include "base/sys.h"
 #include "proc/status.h"
 
@@ -120,6 +121,12 @@ Result<void> ask_posix_timers(Pid pid, Asker& ask, model::Process& into) {
 Result<void> ask_process(trace::FrozenProcess& process, trace::RemoteCalls& calls,
                          model::Process& into) {
   Asker ask(process, calls);
+  if (const auto query = arch::permission_query()) {
+    // EINVAL where the kernel knows no such components (before Linux 5.16).
+    if (TRY(calls.call(query->number, {query->option, ask.scratch()})) == 0) {
+      into.state_permissions = TRY(process.memory.read_object<u64>(calls.scratch()));
+    }
+  }
   TRY(ask_actions(ask, into));
   TRY(ask_interval_timers(ask, into));
   TRY(ask_posix_timers(process.pid, ask, into));

@@ -1,6 +1,5 @@
 // model::Process from outside: /proc/PID/status, stat and links, prlimit(2), PTRACE_PEEKSIGINFO.
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,13 +15,11 @@
 namespace stasis::capture {
 namespace {
 
-Result<std::vector<model::ResourceLimit>> read_limits(Pid pid) {
+Result<std::vector<model::ResourceLimit>> limits_of(Pid pid) {
   std::vector<model::ResourceLimit> limits;
-  for (int which = 0; which < static_cast<int>(RLIM_NLIMITS); ++which) {
-    rlimit64 limit = {};
-    const int result = ::prlimit64(pid, static_cast<__rlimit_resource>(which), nullptr, &limit);
-    TRY(sys::check(result, "read", fmt::format("the resource limits of process {}", pid)));
-    limits.push_back({.which = which, .soft = limit.rlim_cur, .hard = limit.rlim_max});
+  for (const proc::Limit& limit : TRY(proc::read_limits(pid))) {
+    limits.push_back(
+        {.which = static_cast<i32>(limits.size()), .soft = limit.soft, .hard = limit.hard});
   }
   return limits;
 }
@@ -81,7 +78,7 @@ Result<model::Process> process_facts(trace::FrozenProcess& process) {
   result.personality = TRY(proc::read_personality(live));
   result.oom_score_adj = TRY(proc::read_oom_score_adj(process.pid));
   result.stopped = process.stopped;
-  result.limits = TRY(read_limits(process.pid));
+  result.limits = TRY(limits_of(live));
   result.pending = TRY(read_pending(live, true));
   return result;
 }

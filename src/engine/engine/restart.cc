@@ -61,6 +61,7 @@ std::string_view describe(restart::IdWay way) {
 Result<RestartReport> restart(RestartRequest request) {
   const auto start = std::chrono::steady_clock::now();
   format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
+  TRY(format::check_frames(opened).context(request.name));
   resource::separate_followers(opened.image);
   const restart::BuildOptions options = build_options(request);
   resource::RestoreContext context{.image = opened.image,

@@ -75,7 +75,15 @@ struct TimerEntry {
 Result<std::vector<TimerEntry>> parse_timers(std::string_view text);
 Result<std::vector<TimerEntry>> read_timers(Pid pid);
 
-// /proc/PID/limits has names; prlimit(2) is used for values. Threads and children:
+// /proc/PID/limits, by RLIMIT_* number (its lines are in that order); ~0: unlimited. prlimit(2)
+// would need CAP_SYS_RESOURCE for another user's process; the file is readable by everybody.
+struct Limit {
+  u64 soft = 0, hard = 0;
+};
+Result<std::vector<Limit>> parse_limits(std::string_view text);
+Result<std::vector<Limit>> read_limits(Pid pid);
+
+// Threads and children:
 Result<std::vector<Pid>> read_threads(Pid pid);
 Result<std::vector<Pid>> read_children(Pid pid);  // of all its threads; zombies included
 Result<u64> read_personality(Pid pid);            // /proc/PID/personality

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/sys.h"
 #include "proc/maps.h"
@@ -51,8 +52,16 @@ Result<void> release_process(BuildState& state, size_t process) {
                    fmt::format("process {}", target.pid())));
   }
   const std::vector<Pid>& threads = target.threads();
+  bool some_run = false;
   for (auto tid = threads.rbegin(); tid != threads.rend(); ++tid) {
-    TRY(trace::detach(*tid).context(fmt::format("while letting process {} go", target.pid())));
+    auto detached = trace::detach(*tid);
+    // The threads that run already may end the process at once: then it has been let go.
+    if (!detached && !(some_run && detached.error().code == ESRCH)) {
+      return std::move(detached)
+          .context(fmt::format("while letting process {} go", target.pid()))
+          .take_error();
+    }
+    some_run = true;
   }
   target.release();
   return {};

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 
-from harness import LIMIT, Failed, children, read, said, status_field, until
+from harness import LIMIT, Failed, children, read, said, status_field, until, walking
 
 
 class Job:
@@ -52,6 +52,10 @@ class Job:
         return self.case.checkpoint(self.pid)
 
     def restart(self, image, *options):
+        with walking:
+            self.restart_alone(image, *options)
+
+    def restart_alone(self, image, *options):
         self.process = self.case.restart(image, *options)
         self.restarted = True
 

@@ -6,6 +6,7 @@
 A line a case: PASS, FAIL with why and the command that repeats it, or SKIP with the reason."""
 
 import argparse
+import contextlib
 import fcntl
 import fnmatch
 import os
@@ -16,7 +17,7 @@ import sys
 import termios
 
 from harness import (LIMIT, Case, Commands, Failed, Report, Skipped, differences, look, read,
-                     said, status_field, tids, until)
+                     said, status_field, tids, until, walking)
 
 
 class Fixture:
@@ -110,6 +111,8 @@ class Fixture:
         except Exception:
             raise Failed(f"does not end after go: {self.status()} (state "
                          f"{status_field(self.pid, 'State')})") from None
+        if status == 77 and self.status().startswith("skip "):
+            raise Skipped(self.status()[5:])
         if status != 0 or self.status() != "ok":
             raise Failed(f"status {status}: {self.status()} {said(self.process)}")
 
@@ -177,9 +180,10 @@ class Fixture:
             raise Failed(f"cr_restart of a killed process ends with {status}, not by signal 9")
 
     def restart(self, image, *options, stay_stopped=False):
-        self.process = self.case.restart(image, *options, **self.standard_descriptors())
-        self.restarted = True
-        self.pid = self.case.restarted_pid(self.process, self.folder)
+        with contextlib.nullcontext() if "--no-restore-pid" in options else walking:
+            self.process = self.case.restart(image, *options, **self.standard_descriptors())
+            self.restarted = True
+            self.pid = self.case.restarted_pid(self.process, self.folder)
         inside = status_field(self.pid, "NSpid").split()[-1:]
         if "--no-restore-pid" not in options and inside != [str(self.own_pid)]:
             raise Failed(f"restarted with pid {inside} ({self.pid} outside), not {self.own_pid}")

@@ -27,7 +27,8 @@ class Payload:
         self.tools = self._stripped(programs(os.path.join(build, "tests/e2e")))
         unit = os.path.join(build, "tests/unit")
         self.units = []
-        for room in sorted(os.listdir(unit)) if os.path.isdir(unit) else []:
+        # Only rooms that ask the kernel something; the others read files of the source tree.
+        for room in ("base", "proc", "trace", "resource", "capture", "restart"):
             self.units += self._stripped(programs(os.path.join(unit, room), "unit-"))
 
     def _stripped(self, paths):

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import sys
@@ -306,6 +307,24 @@ class Hammer:
         return 0
 
 
+def stage(options):
+    """Copies of the programs that every user may read: the build folder need not be open to all."""
+    folder = tempfile.mkdtemp(prefix="stasis-kill-stage-", dir="/tmp")
+    os.chmod(folder, 0o755)
+
+    def copy(path):
+        there = shutil.copy(path, folder)
+        os.chmod(there, 0o755)
+        return there
+
+    command, _, arguments = options.command.partition(" ")
+    options.command = f"{copy(command)} {arguments}"
+    options.target = copy(options.target)
+    if options.preload:
+        options.preload = copy(options.preload)
+    return folder
+
+
 def become(uid):
     if os.getuid() == uid:
         return
@@ -331,6 +350,13 @@ def main():
     parser.add_argument("--user", type=int, help="run all as this user (needs root)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.user is not None and os.getuid() == 0:
+        staged = stage(options)
+        child = os.fork()  # root stays behind to remove the copies
+        if child:
+            status = os.waitpid(child, 0)[1]
+            shutil.rmtree(staged)
+            return os.waitstatus_to_exitcode(status)
     if options.user is not None:
         become(options.user)
     with tempfile.TemporaryDirectory(prefix="stasis-kill-", dir="/tmp") as folder:

@@ -116,13 +116,6 @@ Result<std::vector<VdsoSymbol>> vdso_symbols(ByteView vdso) {
   return symbols;
 }
 
-std::optional<u64> find_call_instruction(ByteView code) {
-  for (u64 i = 0; i + 1 < code.size(); ++i) {
-    if (code[i] == std::byte{0x0f} && code[i + 1] == std::byte{0x05}) return i;  // syscall
-  }
-  return std::nullopt;
-}
-
 Result<Bytes> redirect_vdso(ByteView old_vdso, ByteView new_vdso, RemoteAddr home) {
   const std::vector<VdsoSymbol> old_symbols = TRY(vdso_symbols(old_vdso));
   std::map<std::string, u64> new_offsets;

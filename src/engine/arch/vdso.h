@@ -1,8 +1,7 @@
-// The vdso: its symbols, a system call instruction inside it, and how a program made under another
+// The vdso: its symbols, and how a program made under another
 // kernel can keep calling into the vdso it knew.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +19,6 @@ struct VdsoSymbol {
 // The functions that the vdso exports, by name. The bytes come from an image: every offset is
 // checked.
 Result<std::vector<VdsoSymbol>> vdso_symbols(ByteView vdso);
-
-// Offset of a system call instruction in `code`.
-std::optional<u64> find_call_instruction(ByteView code);
 
 // The bytes of `old_vdso` with every exported function replaced by a jump to the function of the
 // same name in `new_vdso`, which lies at `home`. ENOTSUP, naming the function, where there is none

@@ -137,9 +137,9 @@ Result<RemoteAddr> lasting_call_instruction(Target& target) {
   if (!area) return fail(ENOTSUP, "this kernel gives processes no vdso");
   Bytes code(area->length());
   TRY(target.memory().read(area->start, code));
-  const auto offset = arch::find_call_instruction(code);
-  if (!offset) return fail(ENOTSUP, "this kernel's vdso makes no system call");
-  return area->start + *offset;
+  const RemoteAddr call = arch::find_call(code, area->start);
+  if (!call) return fail(ENOTSUP, "this kernel's vdso makes no system call");
+  return call;
 }
 
 }  // namespace stasis::restart

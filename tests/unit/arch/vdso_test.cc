@@ -1,6 +1,8 @@
 // The vdso of this very process serves as an example; broken ones are made from it.
 #include "arch/vdso.h"
 
+#include "arch/registers.h"
+
 #include <doctest/doctest.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -54,12 +56,12 @@ TEST_CASE("a damaged vdso is refused or read, never fatal") {
 
 TEST_CASE("a system call instruction is found where there is one") {
   const Bytes none(16, std::byte{0x90});
-  CHECK(!arch::find_call_instruction(none));
+  CHECK(!arch::find_call(none, {0x1000}));
   Bytes one = none;
   one[14] = std::byte{0x0f};
   one[15] = std::byte{0x05};
-  CHECK(arch::find_call_instruction(one) == 14);
-  CHECK(arch::find_call_instruction(own_vdso()).has_value());
+  CHECK(arch::find_call(one, {0x1000}) == RemoteAddr{0x100e});
+  CHECK(arch::find_call(own_vdso(), {0x1000}));
 }
 
 TEST_CASE("a redirected vdso tells the time") {

@@ -76,14 +76,25 @@ Result<void> file_page(const model::Image& image, const model::Vma& vma, u64 add
   return {};
 }
 
+// Whether a result asks the kernel to make the call again (ERESTARTSYS to ERESTART_RESTARTBLOCK).
+bool asks_for_restart(i64 result) {
+  return result <= -512 && result >= -516;
+}
+
 // A call that goes on after a restart shows as restart_syscall the next time; the model also has
-// the number that it is really in.
+// the number that it is really in. That of a call which is over means nothing to anybody: a thread
+// that is stopped on its way out of a call shows it, one that a timer interrupts right there not.
 void name_calls(model::Image& image) {
+  constexpr i64 kNone = -1;
   for (model::Process& process : image.processes) {
     for (model::Thread& thread : process.threads) {
       auto registers = arch::from_bytes(thread.registers.general);
-      if (!thread.interrupted || !registers) continue;
-      arch::set_call_number(*registers, thread.interrupted->number);
+      if (!registers) continue;
+      if (thread.interrupted) {
+        arch::set_call_number(*registers, thread.interrupted->number);
+      } else if (!asks_for_restart(arch::result(*registers))) {
+        arch::set_call_number(*registers, kNone);
+      }
       thread.registers.general = arch::to_bytes(*registers);
     }
   }

@@ -54,15 +54,19 @@ struct Origin {
 struct Image {
   Origin origin;
   std::vector<Process> processes;  // the root first; a parent before its children
+  std::vector<Zombie> zombies;     // children of these that nobody has waited for
   std::vector<OpenFile> open_files;
   std::vector<Resource> resources;
   std::vector<Space> spaces;
 
   bool operator==(const Image&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("origin", &Image::origin), field("processes", &Image::processes),
+    return std::tuple{field("origin", &Image::origin),
+                      field("processes", &Image::processes),
+                      optional_field("zombies", &Image::zombies),
                       field("open_files", &Image::open_files),
-                      field("resources", &Image::resources), field("spaces", &Image::spaces)};
+                      field("resources", &Image::resources),
+                      field("spaces", &Image::spaces)};
   }
 };
 

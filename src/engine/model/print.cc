@@ -50,6 +50,7 @@ class Printer {
   std::string run() {
     summary();
     for (const Process& each : image_.processes) process(each);
+    for (const Zombie& each : image_.zombies) zombie(each);
     return std::move(out_);
   }
 
@@ -108,6 +109,14 @@ class Printer {
     line(fmt::format("\n  {}", count_words(p.descriptors.size(), "descriptor")));
     descriptors(p);
     if (options_.memory) memory(p.memory);
+  }
+
+  void zombie(const Zombie& z) {
+    const int signal = z.wait_status & 0x7f;  // the layout of wait(2)'s status
+    const std::string end = signal != 0 ? fmt::format("killed by signal {}", signal)
+                                        : fmt::format("exited with {}", z.wait_status >> 8);
+    line(fmt::format("\nZombie {} {}: {}; process {} has not waited for it", z.pid,
+                     safe_words(z.name), end, z.parent));
   }
 
   void signals(const Process& p) {

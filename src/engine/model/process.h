@@ -219,6 +219,7 @@ struct Process {
   Pid parent = 0;
   Pid group = 0;
   Pid session = 0;
+  i32 exit_signal = 17;  // what its parent gets at its end: SIGCHLD, or what clone(2) was asked for
   Credentials credentials;
   std::optional<ResourceIndex> executable;  // a RegularFile
   std::string working_directory;
@@ -231,6 +232,7 @@ struct Process {
   bool stopped = false;  // by SIGSTOP or its like
   // State components it asked leave for (x86: arch_prctl(ARCH_GET_XCOMP_PERM), AMX); 0: unknown.
   u64 state_permissions = 0;
+  RemoteAddr control_block;  // libcr's (stasis/handshake.h) if it takes part in checkpoints; or 0
   std::vector<ResourceLimit> limits;
   std::vector<SignalAction> actions;
   std::vector<Bytes> pending;  // process-wide, siginfo_t each
@@ -247,6 +249,7 @@ struct Process {
                       field("parent", &Process::parent),
                       field("group", &Process::group),
                       field("session", &Process::session),
+                      optional_field("exit_signal", &Process::exit_signal),
                       field("credentials", &Process::credentials),
                       field("executable", &Process::executable),
                       field("working_directory", &Process::working_directory),
@@ -258,6 +261,7 @@ struct Process {
                       field("oom_score_adj", &Process::oom_score_adj),
                       field("stopped", &Process::stopped),
                       optional_field("state_permissions", &Process::state_permissions),
+                      optional_field("control_block", &Process::control_block),
                       field("limits", &Process::limits),
                       field("actions", &Process::actions),
                       field("pending", &Process::pending),
@@ -267,6 +271,28 @@ struct Process {
                       field("memory", &Process::memory),
                       field("descriptors", &Process::descriptors),
                       field("threads", &Process::threads)};
+  }
+};
+
+// A process that has exited and whose parent, one of the image's, has not waited for it yet.
+struct Zombie {
+  Pid pid = 0;
+  Pid parent = 0;
+  Pid group = 0;
+  Pid session = 0;
+  std::string name;      // comm
+  i32 wait_status = 0;   // as wait(2) will tell it; a core dump is not told again
+  i32 exit_signal = 17;  // as Process::exit_signal
+
+  bool operator==(const Zombie&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("pid", &Zombie::pid),
+                      field("parent", &Zombie::parent),
+                      field("group", &Zombie::group),
+                      field("session", &Zombie::session),
+                      field("name", &Zombie::name),
+                      field("wait_status", &Zombie::wait_status),
+                      field("exit_signal", &Zombie::exit_signal)};
   }
 };
 

@@ -90,6 +90,7 @@ class Maker {
     for (auto& each : image_.open_files) each.resource = index(image_.resources.size());
     if (image_.processes.empty()) random_.fill(image_.processes.emplace_back());
     for (auto& each : image_.processes) repair(each);
+    for (auto& each : image_.zombies) repair(each);
     return std::move(image_);
   }
 
@@ -132,6 +133,7 @@ class Maker {
   void repair(Process& process) {
     process.pid = next_id_++;
     process.parent = process.pid == 100 ? 1 : 100;
+    process.exit_signal = static_cast<i32>(random_.below(65));
     if (process.executable) process.executable = last_resource();
     process.credentials.uids.resize(4);
     process.credentials.gids.resize(4);
@@ -147,6 +149,14 @@ class Maker {
       each.open_file = index(image_.open_files.size());
     }
     repair(process.memory);
+  }
+
+  void repair(Zombie& zombie) {
+    zombie.pid = next_id_++;
+    zombie.parent = 100;
+    zombie.exit_signal = static_cast<i32>(random_.below(65));
+    const auto code = static_cast<i32>(random_.below(256));
+    zombie.wait_status = random_.chance(2) ? code << 8 : 9;
   }
 
   u32 last_resource() const { return static_cast<u32>(image_.resources.size() - 1); }

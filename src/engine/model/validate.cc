@@ -10,6 +10,7 @@
 namespace stasis::model {
 namespace {
 
+constexpr i32 kLastSignal = 64;
 constexpr u64 kTopOfAddresses = u64{1} << 63;
 
 Error broken(std::string what) {
@@ -62,6 +63,9 @@ class Checker {
     for (size_t i = 0; i < image_.processes.size(); ++i) {
       TRY(process(i).context(fmt::format("processes[{}]", i)));
     }
+    for (size_t i = 0; i < image_.zombies.size(); ++i) {
+      TRY(zombie(image_.zombies[i]).context(fmt::format("zombies[{}]", i)));
+    }
     return {};
   }
 
@@ -107,11 +111,30 @@ class Checker {
       return broken(fmt::format("parent {} does not come before its child", process.parent));
     }
     if (process.parent == process.pid) return broken("it is its own parent");
+    TRY(exit_signal(process.exit_signal));
     TRY(credentials(process.credentials));
     TRY(signals(process));
     TRY(threads(process));
     TRY(descriptors(process));
     return memory(process.memory).context("memory");
+  }
+
+  static Result<void> exit_signal(i32 signal) {
+    if (signal >= 0 && signal <= kLastSignal) return {};
+    return broken(fmt::format("exit signal {} is no signal", signal));
+  }
+
+  Result<void> zombie(const Zombie& zombie) {
+    if (zombie.pid <= 0 || !tids_.insert(zombie.pid).second) {
+      return broken(fmt::format("process id {} is used twice or no id", zombie.pid));
+    }
+    if (!all_pids_.contains(zombie.parent)) return broken("its parent is not in the image");
+    const int status = zombie.wait_status;
+    const int signal = status & 0x7f;  // the layout of wait(2)'s status
+    const bool exited = signal == 0 && status >= 0 && status <= 0xff00 && (status & 0xff) == 0;
+    const bool killed = signal != 0 && signal <= kLastSignal && (status & ~0xff) == 0;
+    if (!exited && !killed) return broken(fmt::format("wait status {:#x} is no end", status));
+    return exit_signal(zombie.exit_signal);
   }
 
   static Result<void> credentials(const Credentials& each) {
@@ -123,7 +146,7 @@ class Checker {
   static Result<void> signals(const Process& process) {
     i32 previous = 0;
     for (const SignalAction& action : process.actions) {
-      if (action.signal <= previous || action.signal > 64) {
+      if (action.signal <= previous || action.signal > kLastSignal) {
         return broken(fmt::format("action of signal {} is unordered or no signal", action.signal));
       }
       previous = action.signal;

@@ -47,25 +47,6 @@ capture::CaptureOptions capture_options(const CheckpointRequest& request) {
           .save_shared = request.save_shared};
 }
 
-// Several processes are one cut only together; a later version saves them.
-void refuse_companions(const std::vector<Pid>& members, std::vector<Refusal>& refusals) {
-  for (size_t i = 1; i < members.size(); ++i) {
-    refusals.push_back(
-        {.subject = "process " + proc::describe(members[i]),
-         .reason = "it belongs to the same scope, and trees of processes cannot be saved yet",
-         .advice = "--process saves the one process alone, without its children"});
-  }
-}
-
-std::vector<Refusal> obstacles(const std::vector<Pid>& members,
-                               const capture::CaptureOptions& options) {
-  std::vector<Refusal> refusals;
-  refuse_companions(members, refusals);
-  const auto found = capture::survey(members, options);
-  refusals.insert(refusals.end(), found.begin(), found.end());
-  return refusals;
-}
-
 Result<format::Destination> open_destination(CheckpointRequest& request) {
   if (request.fd) return format::Destination::adopt(std::move(request.fd));
   return format::Destination::create(request.file, request.destination);
@@ -130,7 +111,8 @@ Result<format::WriteReport> write(int fd, capture::Captured& captured,
 }  // namespace
 
 Result<std::vector<Refusal>> check(Pid target, Scope scope) {
-  return obstacles(TRY(scope_members(target, scope)), {});
+  const std::vector<Pid> members = TRY(scope_members(target, scope));
+  return capture::survey(members, {});
 }
 
 Result<CheckpointReport> checkpoint(CheckpointRequest request) {
@@ -140,7 +122,7 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
 
   const std::vector<Pid> members = TRY(scope_members(request.target, request.scope));
   if (auto obstacle = trace::tracing_obstacle(members.front())) return std::move(*obstacle);
-  const std::vector<Refusal> refusals = obstacles(members, options);
+  const std::vector<Refusal> refusals = capture::survey(members, options);
   if (!refusals.empty()) {
     return refused(fmt::format("process {} cannot be saved", proc::describe(members.front())),
                    refusals);

@@ -23,6 +23,13 @@ enum class Scope : u32 { kProcess = 0, kGroup = 1, kSession = 2, kTree = 3 };
 
 using Progress = std::function<bool(u64 done_bytes, u64 total_bytes)>;
 
+// BLCR's rules for tracing and traced processes of a scope.
+enum class PtracePolicy {
+  kError,  // refuse (CR_EPTRACED, CR_EPTRACER)
+  kAllow,  // wait, within the time limit, until the tracer lets go; then as kError
+  kSkip,   // leave the process out
+};
+
 struct CheckpointRequest {
   Pid target = 0;
   Scope scope = Scope::kTree;
@@ -33,6 +40,16 @@ struct CheckpointRequest {
   bool save_executable = false, save_private = false, save_shared = false;
   int signal = 0;          // sent to every saved process afterwards; negative: before it runs on
   i64 time_limit_ms = -1;  // for the whole checkpoint; the target goes on, ETIMEDOUT
+  Pid requester = 0;       // whom callbacks are told of; 0: this process
+  bool require_libcr = false;  // CR_ENOSUPPORT when a process has neither libcr nor a stub
+  bool prohibit_self = false;  // EINVAL-like refusal when the requester is in the scope
+  PtracePolicy ptraced = PtracePolicy::kError;   // members that somebody traces (kPtraced)
+  PtracePolicy ptracers = PtracePolicy::kError;  // members that trace somebody (kPtracer)
+  // Called once the scope is known and nothing refuses it, before anything is stopped.
+  std::function<void(const std::vector<Pid>& pids)> accepted;
+  // Words on the stacks of threads that did not arrive in time, for the error's message.
+  std::function<std::string(const model::Image&, model::PageSource&, std::span<const Pid> tids)>
+      explain_late;
 };
 
 struct CheckpointReport {
@@ -43,6 +60,7 @@ struct CheckpointReport {
   format::WriteReport written;
   i64 pause_us = 0;
   i64 total_us = 0;
+  std::vector<std::string> notes;  // what the user should know, a sentence each
 };
 
 // Why `target` could not be saved; empty when it could. Touches nothing.
@@ -63,6 +81,8 @@ struct RestartRequest {
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
   int signal = 0;  // sent once rebuilt, before BLCR's default (as before the checkpoint)
+  bool parent_is_caller = false;  // the root becomes the child of our parent (CLONE_PARENT)
+  Pid requester = 0;              // whom callbacks are told of; 0: this process
   Progress progress;
 };
 

@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <time.h>
 
 #include <chrono>
+#include <set>
 
 #include "base/sys.h"
 #include "capture/buffered_pages.h"
@@ -53,24 +55,38 @@ Result<format::Destination> open_destination(CheckpointRequest& request) {
 }
 
 // Killed processes are gone when a command that killed them returns, so that their pids are free.
-// Their own parents reap them; that may take a while, which is not ours to wait for.
-void await_death(const std::vector<UniqueFd>& pidfds) {
+// Those whose parent died with them are reaped by init, usually at once. The others' parents reap
+// them when they please, which is not ours to wait for.
+void await_death(const std::vector<UniqueFd>& pidfds, const std::vector<Pid>& orphans) {
   constexpr int kPatienceMs = 2000;
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 1'000'000};
+  const Clock::time_point start = Clock::now();
+  const auto left_ms = [&] {
+    return static_cast<int>(std::max<i64>(0, kPatienceMs - us_since(start) / 1000));
+  };
   for (const UniqueFd& pidfd : pidfds) {
     pollfd wait = {.fd = pidfd.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&wait, 1, kPatienceMs);  // late is no failure: the signal has been sent
+    (void)::poll(&wait, 1, left_ms());  // late is no failure: the signal has been sent
+  }
+  for (const Pid pid : orphans) {
+    while (proc::exists(pid) && left_ms() > 0) (void)::nanosleep(&kPause, nullptr);
   }
 }
 
 // Kills frozen processes. Thawing them fails, as they are dead, and that is what was wanted.
 Result<void> kill_frozen(trace::Freeze& freeze) {
   std::vector<UniqueFd> pidfds;
+  std::vector<Pid> orphans;
+  std::set<Pid> killed;
   for (const trace::FrozenProcess& process : freeze.processes()) {
+    const auto stat = proc::read_stat(process.pid);
+    if (stat.ok() && killed.contains(stat->parent)) orphans.push_back(process.pid);
+    killed.insert(process.pid);
     pidfds.push_back(TRY(sys::pidfd_open(process.pid)));
     TRY(sys::check(::kill(process.pid, SIGKILL), "kill", "process " + std::to_string(process.pid)));
   }
   (void)freeze.thaw();
-  await_death(pidfds);
+  await_death(pidfds, orphans);
   return {};
 }
 
@@ -87,7 +103,10 @@ Result<void> thaw_with_signal(trace::Freeze& freeze, int signal) {
 }
 
 void add_counts(CheckpointReport& report, const model::Image& image) {
-  for (const model::Process& process : image.processes) report.threads += process.threads.size();
+  for (const model::Process& process : image.processes) {
+    report.pids.push_back(process.pid);
+    report.threads += process.threads.size();
+  }
   report.memory_bytes = report.written.page_bytes;
 }
 
@@ -121,7 +140,7 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
   const capture::CaptureOptions options = capture_options(request);
 
   const std::vector<Pid> members = TRY(scope_members(request.target, request.scope));
-  if (auto obstacle = trace::tracing_obstacle(members.front())) return std::move(*obstacle);
+  TRY(check_traceable(members));
   const std::vector<Refusal> refusals = capture::survey(members, options);
   if (!refusals.empty()) {
     return refused(fmt::format("process {} cannot be saved", proc::describe(members.front())),
@@ -129,8 +148,9 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
   }
   format::Destination destination = TRY(open_destination(request));
 
-  CheckpointReport report{.pids = members, .file = destination.path()};
-  trace::Freeze freeze = TRY(trace::Freeze::take(members, deadline.left_ms()));
+  CheckpointReport report{.file = destination.path()};
+  trace::Freeze freeze = TRY(trace::Freeze::take(
+      [&request] { return scope_members(request.target, request.scope); }, deadline.left_ms()));
   capture::Captured captured = TRY(capture::capture(freeze, options));
   captured.image.origin.scope = static_cast<u32>(request.scope);
   // A small program runs on while its image is written. One that is to be signalled afterwards is

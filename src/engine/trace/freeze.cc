@@ -20,26 +20,47 @@ using Phase = HeldThread::Phase;
 constexpr i64 kNsPerMs = 1'000'000;
 constexpr i64 kDefaultLimitMs = 10'000;
 
-Result<void> refuse_early(std::span<const Pid> pids) {
-  for (const Pid pid : pids) {
-    if (auto obstacle = tracing_obstacle(pid)) return *std::move(obstacle);
-    if (auto obstacle = call_obstacle(pid, pid)) return *std::move(obstacle);
-  }
-  return {};
-}
-
 void sleep_a_moment() {
   const timespec pause = {.tv_sec = 0, .tv_nsec = kNsPerMs};
   (void)::nanosleep(&pause, nullptr);  // waking early is harmless
+}
+
+std::optional<Error> obstacle_of(Pid pid) {
+  if (auto obstacle = tracing_obstacle(pid)) return obstacle;
+  return call_obstacle(pid, pid);
+}
+
+// A process that is ending, or in the middle of an execve, looks like one that may not be traced.
+// ESRCH: it is gone by now.
+Result<void> refuse_early(Pid pid) {
+  constexpr int kTries = 20;
+  std::optional<Error> obstacle = obstacle_of(pid);
+  for (int i = 0; i < kTries && obstacle && obstacle->code == EPERM; ++i) {
+    sleep_a_moment();
+    obstacle = obstacle_of(pid);
+  }
+  if (obstacle) return *std::move(obstacle);
+  return {};
+}
+
+// These and no others, all alive.
+Result<std::vector<Pid>> all_alive(const std::vector<Pid>& pids) {
+  for (const Pid pid : pids) {
+    const auto status = proc::read_status(pid);
+    const bool ended =
+        !status || status->state == 'X' || (status->state == 'Z' && status->threads <= 1);
+    if (ended) return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
+  }
+  return pids;
 }
 
 }  // namespace
 
 class Freeze::State {
  public:
-  State(std::vector<Pid> pids, i64 deadline_ns) : freezer_(std::move(pids), deadline_ns) {}
+  State(Members members, i64 deadline_ns) : freezer_(std::move(members), deadline_ns) {}
 
-  Result<void> describe(std::span<const Pid> pids);
+  Result<void> describe();
   Result<bool> has_leftover();
   Result<void> thaw() {
     if (thawed_ns_ == 0) thawed_ns_ = monotonic_ns();
@@ -54,7 +75,7 @@ class Freeze::State {
   }
 
  private:
-  Result<void> open(std::span<const Pid> pids);
+  Result<void> open();
 
   Freezer freezer_;
   std::vector<FrozenProcess> processes_;
@@ -62,8 +83,8 @@ class Freeze::State {
 };
 
 // One FrozenProcess a pid, with memory, without threads yet.
-Result<void> Freeze::State::open(std::span<const Pid> pids) {
-  for (const Pid pid : pids) {
+Result<void> Freeze::State::open() {
+  for (const Pid pid : freezer_.pids()) {
     FrozenProcess process;
     process.pid = pid;
     for (const auto& [tid, thread] : freezer_.threads()) {
@@ -79,7 +100,6 @@ Result<void> Freeze::State::open(std::span<const Pid> pids) {
 }
 
 Result<bool> Freeze::State::has_leftover() {
-  std::vector<Pid> pids;
   for (const auto& [tid, thread] : freezer_.threads()) {
     if (thread.phase != Phase::kStopped) continue;
     const auto process = std::find_if(processes_.begin(), processes_.end(),
@@ -89,8 +109,8 @@ Result<bool> Freeze::State::has_leftover() {
   return false;
 }
 
-Result<void> Freeze::State::describe(std::span<const Pid> pids) {
-  TRY(open(pids));
+Result<void> Freeze::State::describe() {
+  TRY(open());
   if (TRY(has_leftover())) return fail(EAGAIN, "a killed checkpoint is still being undone");
   for (FrozenProcess& process : processes_) {
     for (auto& [tid, thread] : freezer_.threads()) {
@@ -105,14 +125,23 @@ Result<void> Freeze::State::describe(std::span<const Pid> pids) {
 }
 
 Result<Freeze> Freeze::take(std::span<const Pid> pids, i64 timeout_ms) {
-  TRY(refuse_early(pids));
+  return take([list = std::vector<Pid>(pids.begin(), pids.end())] { return all_alive(list); },
+              timeout_ms);
+}
+
+Result<Freeze> Freeze::take(const Members& members, i64 timeout_ms) {
+  const std::vector<Pid> early = TRY(members());
+  for (const Pid pid : early) {
+    auto allowed = refuse_early(pid);
+    if (!allowed && allowed.error().code != ESRCH) return std::move(allowed).take_error();
+  }
   const ShortSlice slice;
   const i64 deadline_ns =
       monotonic_ns() + (timeout_ms < 0 ? kDefaultLimitMs : timeout_ms) * kNsPerMs;
   while (true) {
-    auto state = std::make_unique<State>(std::vector<Pid>(pids.begin(), pids.end()), deadline_ns);
+    auto state = std::make_unique<State>(members, deadline_ns);
     TRY(state->freezer().freeze_all());  // on error the destructor lets go
-    const auto described = state->describe(pids);
+    const auto described = state->describe();
     if (described.ok()) return Freeze(std::move(state));
     if (described.error().code != EAGAIN || monotonic_ns() >= deadline_ns) return described.error();
     state.reset();

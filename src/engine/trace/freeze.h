@@ -4,6 +4,7 @@
 // (epoll_wait and its class) come last, one by one, and get -ERESTARTNOHAND as the very first act.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -36,6 +37,10 @@ struct FrozenProcess {
   [[nodiscard]] Pid any_live_tid() const;  // whose /proc entries work even if the leader exited
 };
 
+// Who is to be held, asked anew in every round: processes that are alive now, parents before their
+// children. ESRCH when there is nobody.
+using Members = std::function<Result<std::vector<Pid>>()>;
+
 class Freeze {
  public:
   // Freezes all threads of `pids`, within `timeout_ms`; negative: within ten seconds, because those
@@ -43,6 +48,10 @@ class Freeze {
   // after any error, everything runs again. EPERM tells why (tracer, Yama scope, other user) with a
   // hint.
   static Result<Freeze> take(std::span<const Pid> pids, i64 timeout_ms);
+  // Freezes all members, also those that are born meanwhile, until nothing that belongs to them
+  // runs; those that end are let go. A child that still runs in its parent's memory (vfork) is held
+  // only when it has let go of it, as its parent cannot stop before; ETIMEDOUT names both.
+  static Result<Freeze> take(const Members& members, i64 timeout_ms);
   Freeze(Freeze&&) noexcept;
   Freeze& operator=(Freeze&&) noexcept;
   ~Freeze();  // thaws

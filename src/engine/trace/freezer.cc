@@ -36,45 +36,53 @@ bool is_gone(const Error& error) {
 
 }  // namespace
 
-Freezer::Freezer(std::vector<Pid> pids, i64 deadline_ns)
-    : pids_(std::move(pids)), deadline_ns_(deadline_ns) {}
+Freezer::Freezer(Members members, i64 deadline_ns)
+    : members_(std::move(members)), deadline_ns_(deadline_ns) {}
 
 Result<void> Freezer::freeze_all() {
   SleepClock clock;
-  while (true) {
-    const std::vector<Pid> found = TRY(seize_new(clock));
-    if (found.empty()) {
-      if (TRY(complete())) return {};
-      if (expired())
-        return fail(ETIMEDOUT, "threads kept appearing or exiting until the time limit");
-      (void)::sched_yield();  // a thread is on its way out
-      continue;
-    }
-    // All at once, then wait: one by one would let spinners starve us.
-    for (const Pid tid : found) {
-      HeldThread& thread = threads_.at(tid);
-      // It may have gone to epoll_wait meanwhile.
-      if (thread.running && !thread.adopted) observe(thread, clock);
-      if (!thread.late) TRY(interrupt_one(thread));
-    }
-    for (const Pid tid : found) {
-      if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(settle(thread));
-    }
-    // The window in which our death would show as EINTR is open for one thread at a time.
-    for (const Pid tid : found) {
-      if (HeldThread& thread = threads_.at(tid); thread.late) {
-        TRY(interrupt_one(thread));
-        TRY(settle(thread));
-      }
+  while (!TRY(round(clock))) {
+    if (expired()) return fail(ETIMEDOUT, "threads kept appearing or exiting until the time limit");
+  }
+  return {};
+}
+
+// True when all members were found standing still: nobody was left to make another one.
+Result<bool> Freezer::round(SleepClock& clock) {
+  TRY(find_members());
+  const std::vector<Pid> found = TRY(seize_new(clock));
+  if (found.empty()) {
+    if (TRY(complete())) return true;
+    (void)::sched_yield();  // something is on its way out
+    return false;
+  }
+  // All at once, then wait: one by one would let spinners starve us.
+  for (const Pid tid : found) {
+    HeldThread& thread = threads_.at(tid);
+    // It may have gone to epoll_wait meanwhile.
+    if (thread.running && !thread.adopted) observe(thread, clock);
+    if (!thread.late) TRY(interrupt_one(thread));
+  }
+  for (const Pid tid : found) {
+    if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(settle(thread));
+  }
+  // The window in which our death would show as EINTR is open for one thread at a time.
+  for (const Pid tid : found) {
+    if (HeldThread& thread = threads_.at(tid); thread.late) {
+      TRY(interrupt_one(thread));
+      TRY(settle(thread));
     }
   }
+  return false;
 }
 
 Result<std::vector<Pid>> Freezer::seize_new(SleepClock& clock) {
   std::vector<Pid> found;
   for (const Pid pid : pids_) {
     const auto tids = proc::read_threads(pid);
-    if (!tids) return fail(ESRCH, fmt::format("process {} has exited", pid));
+    if (!tids) continue;  // it has ended: the next round knows
+    const bool is_new = !threads_.contains(pid);
+    if (is_new && must_run_on(pid)) continue;
     for (const Pid tid : *tids) {
       const auto known = threads_.find(tid);
       if (known == threads_.end() || known->second.phase == Phase::kGone) {
@@ -97,27 +105,26 @@ Result<void> Freezer::seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector
     const auto status = proc::read_status(pid, tid);
     if (!status || status->state == 'X') return {};  // gone; the next round looks again
     if (status->state == 'Z') {
-      if (tid == pid && status->threads > 1) {
-        thread.phase = Phase::kZombie;
-        threads_[tid] = thread;
-      } else if (tid == pid) {
-        return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
-      }
+      if (tid != pid || status->threads <= 1) return {};
+      thread.phase = Phase::kZombie;
+      threads_[tid] = thread;
       return {};
     }
-    if (status->tracer != ::gettid()) {
-      // EPERM also for a moment while a thread exits.
-      const bool others = std::any_of(threads_.begin(), threads_.end(),
-                                      [pid](const auto& entry) { return entry.second.pid == pid; });
-      if (status->tracer == 0 && others && !expired()) return {};
-      return std::move(seized).context(
-          fmt::format("cannot freeze process {}", proc::describe(pid)));
-    }
+    if (status->tracer != ::gettid()) return cannot_seize(pid, tid, seized.error());
     thread.adopted = true;
   }
   threads_[tid] = thread;
   found.push_back(tid);
   return {};
+}
+
+// EPERM also for a moment while a thread exits, or execve(2) gives the process new memory.
+Result<void> Freezer::cannot_seize(Pid pid, Pid tid, const Error& error) {
+  constexpr int kTries = 1000;
+  const auto status = proc::read_status(pid, tid);
+  const bool traced = status.ok() && status->tracer != 0;
+  if (!traced && ++denied_[tid] < kTries && !expired()) return {};
+  return Result<void>(error).context(fmt::format("cannot freeze process {}", proc::describe(pid)));
 }
 
 // What has to be known from before the disturbance.
@@ -170,8 +177,7 @@ Result<void> Freezer::settle(HeldThread& thread) {
 // True when the thread has settled; otherwise it was sent on towards its stop.
 Result<bool> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
   if (!stop.alive()) {
-    // A thread waits for its tracer to be reaped; a process is its parent's.
-    if (thread.tid != thread.pid) (void)poll_for(thread.tid, true);
+    bury(thread);
     thread.phase = Phase::kGone;
     return true;
   }
@@ -181,7 +187,7 @@ Result<bool> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
     TRY(std::move(finished));
     return true;
   }
-  if (stop.event() != 0) TRY(take_birth(thread));
+  if (stop.event() != 0) TRY(take_birth(thread, stop.event()));
   // Any stop swallows an interruption that was under way (ptrace_stop() clears JOBCTL_TRAP_STOP),
   // hence again. A signal goes on its way to the program; its handler is entered but not run. If
   // the thread is gone the next wait says so.
@@ -202,16 +208,16 @@ Result<void> Freezer::finish_stop(HeldThread& thread, const Stop& stop) {
   return {};
 }
 
-// A thread of ours has made another, or a process. Either is attached to us and about to stop.
-Result<void> Freezer::take_birth(const HeldThread& parent) {
+// A thread of ours has made another, or a process. Either is attached to us and about to stop; the
+// next round tells whether a process belongs to us.
+Result<void> Freezer::take_birth(const HeldThread& parent, int event) {
   const auto message = event_message(parent.tid);
   if (!message) return {};  // the parent has died meanwhile
   const Pid child = static_cast<Pid>(*message);
   const auto status = proc::read_status(child);
   if (!status) return {};
-  if (std::find(pids_.begin(), pids_.end(), status->tgid) == pids_.end()) {
-    return let_newborn_go(child);
-  }
+  // Its parent waits for it without a chance to stop.
+  if (event == PTRACE_EVENT_VFORK) return let_newborn_go(child);
   if (!threads_.contains(child)) {
     HeldThread& thread = threads_[child];
     thread.pid = status->tgid;
@@ -228,24 +234,9 @@ Result<bool> Freezer::complete() const {
              (entry.second.phase == Phase::kStopped || entry.second.phase == Phase::kZombie);
     });
     const auto status = proc::read_status(pid);
-    if (!status) return fail(ESRCH, fmt::format("process {} has exited", pid));
-    if (status->threads != static_cast<u32>(held)) return false;
+    if (!status || held == 0 || status->threads != static_cast<u32>(held)) return false;
   }
   return true;
-}
-
-Error Freezer::too_late(const HeldThread& thread) const {
-  const auto status = proc::read_status(thread.pid, thread.tid);
-  const char state = status.ok() ? status->state : '?';
-  const auto late = std::count_if(threads_.begin(), threads_.end(), [](const auto& entry) {
-    return entry.second.phase == Phase::kSeized;
-  });
-  return fail(ETIMEDOUT,
-              fmt::format("thread {} of process {} did not stop in time (state {}{}; {} of {} "
-                          "threads still ran)",
-                          thread.tid, proc::describe(thread.pid), state,
-                          state == 'D' ? ": an uninterruptible wait in the kernel" : "", late,
-                          threads_.size()));
 }
 
 }  // namespace stasis::trace

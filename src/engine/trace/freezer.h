@@ -10,6 +10,7 @@
 #include "arch/registers.h"
 #include "base/result.h"
 #include "proc/status.h"
+#include "trace/freeze.h"
 #include "trace/ptrace.h"
 #include "trace/time_left.h"
 
@@ -36,38 +37,49 @@ struct HeldThread {
 
 class Freezer {
  public:
-  Freezer(std::vector<Pid> pids, i64 deadline_ns);
+  Freezer(Members members, i64 deadline_ns);
   Freezer(const Freezer&) = delete;
   Freezer& operator=(const Freezer&) = delete;
   ~Freezer() { (void)release(); }  // a dead thread is no news here
 
-  // Rounds until all threads of all processes are stopped. After an error: release().
+  // Rounds until all threads of all members are stopped and nobody else belongs to them. After an
+  // error: release().
   Result<void> freeze_all();
   // Lets all run on; tells which had died.
   Result<void> release();
 
+  // The members as the last round found them.
+  [[nodiscard]] const std::vector<Pid>& pids() const { return pids_; }
   [[nodiscard]] const std::map<Pid, HeldThread>& threads() const { return threads_; }
   std::map<Pid, HeldThread>& threads() { return threads_; }
   // CLOCK_MONOTONIC of the first interruption; 0 before it.
   [[nodiscard]] i64 first_interrupt_ns() const { return first_interrupt_ns_; }
 
  private:
+  Result<void> find_members();
+  Result<bool> round(SleepClock& clock);
   Result<std::vector<Pid>> seize_new(SleepClock& clock);
+  [[nodiscard]] bool must_run_on(Pid pid) const;
+  Result<void> cannot_seize(Pid pid, Pid tid, const Error& error);
   Result<void> seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector<Pid>& found);
   static void observe(HeldThread& thread, SleepClock& clock);
   Result<void> interrupt_one(HeldThread& thread);
   Result<void> settle(HeldThread& thread);
   Result<bool> take_stop(HeldThread& thread, const Stop& stop);
-  Result<void> take_birth(const HeldThread& parent);
+  Result<void> take_birth(const HeldThread& parent, int event);
   Result<void> finish_stop(HeldThread& thread, const Stop& stop);
   Result<void> let_newborn_go(Pid child);
   void release_running(HeldThread& thread);
+  void release_one(HeldThread& thread, std::vector<const HeldThread*>& dead);
+  static void bury(const HeldThread& thread);
   static std::string see_off(std::vector<const HeldThread*> dead);
   Result<bool> complete() const;
   [[nodiscard]] Error too_late(const HeldThread& thread) const;
   [[nodiscard]] bool expired() const { return monotonic_ns() >= deadline_ns_; }
 
+  Members members_;
   std::vector<Pid> pids_;
+  std::map<Pid, int> denied_;  // how often a thread could not be seized
   i64 deadline_ns_;
   i64 first_interrupt_ns_ = 0;
   std::map<Pid, HeldThread> threads_;

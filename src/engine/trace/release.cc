@@ -17,9 +17,15 @@ using Phase = HeldThread::Phase;
 constexpr i64 kSliceMs = 20;  // for a thread that should stop at once
 constexpr i64 kDeathLimitMs = 1000;
 
+// Whether the end of a first thread is for somebody who waits in this very process.
+bool is_our_child(const HeldThread& thread) {
+  const auto status = proc::read_status(thread.pid);
+  return status.ok() && status->parent == ::getpid() && thread.tid == thread.pid;
+}
+
 }  // namespace
 
-// A new process is outside of the scope that was asked for.
+// A new process that is none of ours, or must not stop yet.
 Result<void> Freezer::let_newborn_go(Pid child) {
   while (true) {
     const auto stop = wait_for(child, false, kSliceMs);
@@ -50,6 +56,12 @@ void Freezer::release_running(HeldThread& thread) {
   (void)detach(thread.tid, signal ? stop->signal() : 0);
 }
 
+// One that has ended while it was ours: only when its tracer has taken note does its parent hear of
+// it. (A first thread whose threads go on is no end yet: nothing is there to be waited for.)
+void Freezer::bury(const HeldThread& thread) {
+  if (!is_our_child(thread)) (void)poll_for(thread.tid, true);
+}
+
 // Awaits the end of killed threads; their names.
 std::string Freezer::see_off(std::vector<const HeldThread*> dead) {
   std::sort(dead.begin(), dead.end(), [](const auto* a, const auto* b) {
@@ -57,26 +69,32 @@ std::string Freezer::see_off(std::vector<const HeldThread*> dead) {
   });
   std::string names;
   for (const HeldThread* thread : dead) {
-    // Where we are the parent, its end is left for whoever waits in this process.
-    const auto status = proc::read_status(thread->pid);
-    const bool ours = status.ok() && status->parent == ::getpid() && thread->tid == thread->pid;
-    if (!ours) (void)wait_for(thread->tid, true, kDeathLimitMs);
+    if (!is_our_child(*thread)) (void)wait_for(thread->tid, true, kDeathLimitMs);
     names += fmt::format("{}{}", names.empty() ? "" : ", ", thread->tid);
   }
   return names;
 }
 
+void Freezer::release_one(HeldThread& thread, std::vector<const HeldThread*>& dead) {
+  switch (thread.phase) {
+    case Phase::kZombie:
+    case Phase::kGone:
+      return;
+    case Phase::kSeized:
+      if (thread.adopted) {
+        (void)let_newborn_go(thread.tid);  // late: the kernel lets it go at our end
+      } else {
+        release_running(thread);
+      }
+      return;
+    case Phase::kStopped:
+      if (!detach(thread.tid).ok()) dead.push_back(&thread);
+  }
+}
+
 Result<void> Freezer::release() {
   std::vector<const HeldThread*> dead;
-  for (auto& [tid, thread] : threads_) {
-    if (thread.phase == Phase::kZombie || thread.phase == Phase::kGone) continue;
-    if (thread.phase == Phase::kSeized) {
-      release_running(thread);
-      continue;
-    }
-    const auto done = detach(tid);
-    if (!done) dead.push_back(&thread);
-  }
+  for (auto& [tid, thread] : threads_) release_one(thread, dead);
   const std::string names = see_off(std::move(dead));
   threads_.clear();
   if (!names.empty()) return fail(ESRCH, fmt::format("died while frozen: thread {}", names));

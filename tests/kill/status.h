@@ -10,6 +10,8 @@ struct status {
   unsigned long signals;            /* handled */
   unsigned long epoll_eintr;        /* epoll_wait said EINTR */
   char failure[256];                /* the first thing that was wrong; empty: nothing */
+  unsigned long handler, restorer;  /* addresses: where threads may be sent */
+  unsigned long handled;            /* how often they were */
 };
 
 #endif

@@ -2,8 +2,9 @@
 // (arch/x86/kernel/signal_64.c and fpu/signal.c). The siginfo behind the ucontext is never read.
 #include "arch/signal_frame.h"
 
-#include <asm/sigcontext.h>
 #include <cpuid.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -44,6 +45,8 @@ constexpr u64 kSigreturn = 15;
 // An invalid ss_flags: restore_altstack() gives up silently and the real one stays.
 constexpr u32 kKeepAltstack = 0x40;
 constexpr u64 kUcFpXstate = 1, kUcSigcontextSs = 2, kUcStrictRestoreSs = 4;
+// Flags that a handler starts without: direction, trap, resume.
+constexpr u64 kHandlerClearsFlags = 0x400 | 0x100 | 0x10000;
 constexpr u64 kMark = 0x53495341'54530001;  // in reserved[0]; [1] is the tid, [2] the place
 
 u64 align_up(u64 value) {
@@ -195,6 +198,70 @@ bool stands_on_frame(ByteView stack, RemoteAddr stack_pointer, Pid tid) {
     if (mark[0] == kMark && mark[1] == static_cast<u64>(tid) && mark[2] == at) return true;
   }
   return false;
+}
+
+bool waits_for_signal(i64 number) {
+  return number == SYS_rt_sigsuspend || number == SYS_pause;
+}
+
+Registers resolve_for_handler(const Registers& raw, i64 number) {
+  if (is_interrupted(raw) && waits_for_signal(number)) return resolve_interruption(raw, -1);
+  return resolve_interruption(raw, number);
+}
+
+HandlerFrame build_handler_frame(const HandlerContent& content) {
+  // From above: red zone, vector registers on a line of their own, siginfo behind the ucontext.
+  const u64 top = content.registers.raw.rsp - kRedZone;
+  const u64 extended_at = (top - extended_room(content.extended, content.legacy)) & ~(kAlign - 1);
+  const u64 lowest = extended_at - sizeof(Frame) - sizeof(siginfo_t);
+  const u64 at = (lowest & ~u64{15}) - 8;  // as if a call had just pushed the return address
+  HandlerFrame result;
+  result.start = {at};
+  result.bytes.resize(top - at);
+
+  Frame frame;
+  frame.return_address = content.restorer.value;
+  frame.flags = kUcSigcontextSs | kUcStrictRestoreSs;
+  if (has_xsave(content.extended, content.legacy)) frame.flags |= kUcFpXstate;
+  frame.stack_flags = kKeepAltstack;
+  put_registers(frame, content.registers);
+  frame.extended = extended_at;
+  frame.mask = content.blocked_signals;
+  siginfo_t info = {};
+  info.si_signo = content.signal;
+  info.si_code = SI_QUEUE;
+  std::memcpy(&info.si_value, &content.value, sizeof content.value);
+  put(result.bytes, 0, &frame, sizeof frame);
+  put(result.bytes, sizeof frame, &info, sizeof info);
+  put_extended(result.bytes, extended_at - at, content.extended, content.legacy);
+
+  result.registers = content.registers;
+  set_call(result.registers, content.handler, 0,
+           {static_cast<u64>(content.signal), at + sizeof frame, at + sizeof frame.return_address});
+  set_stack_pointer(result.registers, {at});
+  result.registers.raw.eflags &= ~kHandlerClearsFlags;
+  return result;
+}
+
+Bytes initial_extended(ByteView extended, bool legacy) {
+  constexpr u64 kControlWord = 0, kMxcsr = 24, kMxcsrMask = 28;  // of the FXSAVE area
+  constexpr u64 kProtectionKeys = u64{1} << 9;                   // PKRU is not for us to change
+  Bytes initial(extended.begin(), extended.end());
+  const u64 area = std::min<u64>(initial.size(), kLegacySize);
+  u32 mask = 0;
+  if (area == kLegacySize) std::memcpy(&mask, extended.data() + kMxcsrMask, sizeof mask);
+  std::fill_n(initial.begin(), area, std::byte{});
+  if (area < kLegacySize) return initial;
+  const u16 control = 0x37f;
+  const u32 mxcsr = 0x1f80;
+  put(initial, kControlWord, &control, sizeof control);
+  put(initial, kMxcsr, &mxcsr, sizeof mxcsr);
+  put(initial, kMxcsrMask, &mask, sizeof mask);
+  if (has_xsave(extended, legacy)) {
+    const u64 features = (features_of(extended) & kProtectionKeys) | 3;
+    put(initial, kHeaderOffset, &features, sizeof features);
+  }
+  return initial;
 }
 
 }  // namespace stasis::arch

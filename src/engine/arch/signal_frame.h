@@ -51,4 +51,32 @@ bool stands_on_frame(ByteView stack, RemoteAddr stack_pointer, Pid tid);
 // Whether `room`, which begins at `lowest`, holds a frame that somebody's death left there.
 bool holds_dead_frame(ByteView room, RemoteAddr lowest);
 
+// --- Frames for handlers: what the kernel puts on a stack when it delivers a signal. ---
+
+// As resolve_interruption(), for a thread that is going to run a handler: sigsuspend and pause, and
+// only they, are over and return EINTR.
+Registers resolve_for_handler(const Registers& raw, i64 number);
+// Whether the call waits for nothing but a signal (sigsuspend, pause).
+bool waits_for_signal(i64 number);
+
+struct HandlerContent {
+  Registers registers;  // as resolve_for_handler() gives them
+  u64 blocked_signals = 0;
+  ByteView extended;  // NT_X86_XSTATE, or NT_PRFPREG if `legacy`
+  bool legacy = false;
+  RemoteAddr handler, restorer;  // the latter is where the handler returns to
+  int signal = 0;
+  u64 value = 0;  // siginfo.si_value
+};
+struct HandlerFrame {
+  RemoteAddr start;  // where `bytes` belong: below the red zone
+  Bytes bytes;
+  Registers registers;  // of the thread at the handler's first instruction
+};
+HandlerFrame build_handler_frame(const HandlerContent& content);
+
+// The vector registers with which the kernel starts a handler: those of a new program, whatever the
+// interrupted code had in them (MMX, unmasked exceptions).
+Bytes initial_extended(ByteView extended, bool legacy);
+
 }  // namespace stasis::arch

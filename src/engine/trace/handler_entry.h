@@ -5,7 +5,10 @@
 // returns.
 #pragma once
 
+#include <span>
+
 #include "base/result.h"
+#include "proc/maps.h"
 #include "trace/freeze.h"
 
 namespace stasis::trace {
@@ -19,7 +22,9 @@ struct HandlerEntry {
 
 // The thread will run the handler with all signals blocked. The call it was in is begun again
 // afterwards, sigsuspend(2) and pause(2) return EINTR. EOPNOTSUPP: call_obstacle(), no room on the
-// stack.
+// stack. `areas` are those of the process, which its other threads need too.
+Result<void> enter_handler(FrozenProcess& process, FrozenThread& thread, const HandlerEntry& entry,
+                           std::span<const proc::Area> areas);
 Result<void> enter_handler(FrozenProcess& process, FrozenThread& thread, const HandlerEntry& entry);
 
 // Lets a thread in sigsuspend(2) or pause(2) return EINTR when it is let go; false: it is in none.

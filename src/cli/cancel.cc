@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "worker.h"
+
 namespace stasis::cli {
 namespace {
 
@@ -26,7 +28,7 @@ CancelWatch::CancelWatch(i64 time_limit_ms, int limit_code, std::function<void()
   }
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, kParentDied}) {
     struct sigaction action = {};
     (void)::sigaction(signal, nullptr, &action);  // cannot fail: the number is valid
     if (action.sa_handler != SIG_IGN) ::sigaddset(&set, signal);  // nohup: stays ignored
@@ -63,17 +65,25 @@ void CancelWatch::watch() {
                       {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
     const int ready = ::poll(waits, 2, patience_ms());
     if (waits[1].revents != 0) return;
-    if (signal_ != 0 && ready >= 0) die_of(signal_);  // asked again, or waited long enough
     if (ready == 0) {
+      die_of(signal_);  // waited long enough
       last_act_();
       ::_exit(limit_code_);
     }
     signalfd_siginfo info = {};
     if (ready > 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info) {
-      signal_ = static_cast<int>(info.ssi_signo);
-      give_up_ = Clock::now() + kPatienceAfterSignal;
+      take(static_cast<int>(info.ssi_signo), static_cast<Pid>(info.ssi_pid));
     }
   }
+}
+
+// What was sent to our whole group comes twice: to us, and passed on by our parent.
+void CancelWatch::take(int signal, Pid sender) {
+  int& times = sender == ::getppid() ? times_passed_on_ : times_asked_;
+  if (++times > 1) die_of(signal_);
+  if (signal_ != 0) return;
+  signal_ = signal;
+  give_up_ = Clock::now() + kPatienceAfterSignal;
 }
 
 void die_of(int signal) {

@@ -1,7 +1,7 @@
-// Ctrl-C and its like, and the time limit, during a checkpoint: asked for once, the work is given
-// up at its next step and cleans up after itself. Asked for twice, or when no step comes for some
-// seconds (a pipe that nobody reads, a disk that hangs), the command ends at once, which the target
-// survives as it survives SIGKILL of its checkpointer.
+// Ctrl-C and its like, the parent's death, and the time limit, during a checkpoint: asked for once,
+// the work is given up at its next step and cleans up after itself. Asked for twice, or when no
+// step comes for some seconds (a pipe that nobody reads, a disk that hangs), the command ends at
+// once, which the target survives as it survives SIGKILL of its checkpointer.
 #pragma once
 
 #include <atomic>
@@ -15,8 +15,8 @@
 
 namespace stasis::cli {
 
-// While it lives, SIGINT, SIGTERM and SIGHUP are blocked and taken by a thread of its own. Make it
-// before other threads, which inherit the mask.
+// While it lives, SIGINT, SIGTERM, SIGHUP and kParentDied are blocked and taken by a thread of its
+// own. Make it before other threads, which inherit the mask.
 class CancelWatch {
  public:
   // `time_limit_ms`: what the work was given; negative: no limit. `last_act` is called by the
@@ -32,12 +32,15 @@ class CancelWatch {
   using Clock = std::chrono::steady_clock;
 
   void watch();
+  void take(int signal, Pid sender);
   [[nodiscard]] int patience_ms() const;  // how long to sleep; -1: until something happens
 
   sigset_t before_ = {};
   UniqueFd signals_, wake_;
   std::atomic<int> signal_ = 0;
-  Clock::time_point give_up_ = Clock::time_point::max();  // the thread's alone, once it runs
+  // The thread's alone, once it runs.
+  Clock::time_point give_up_ = Clock::time_point::max();
+  int times_asked_ = 0, times_passed_on_ = 0;
   int limit_code_;
   std::function<void()> last_act_;
   std::thread thread_;

@@ -1,17 +1,17 @@
-// cr_checkpoint: saves a running process to a context file.
-#include <fcntl.h>
+// cr_checkpoint: saves running processes to a context file.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 
-#include "base/sys.h"
+#include "backtrace/backtrace.h"
 #include "cancel.h"
 #include "checkpoint_options.h"
 #include "human.h"
 #include "messages.h"
 #include "progress.h"
+#include "requests.h"
+#include "worker.h"
 
 namespace stasis::cli {
 namespace {
@@ -34,25 +34,6 @@ int check_only(const CheckpointSettings& settings) {
   return found->empty() ? 0 : 1;
 }
 
-Result<engine::CheckpointRequest> to_request(const CheckpointSettings& settings) {
-  engine::CheckpointRequest request;
-  request.target = settings.target;
-  request.scope = settings.scope;
-  if (settings.fd) {
-    request.fd = TRY(sys::duplicate(*settings.fd).context(fmt::format("--fd {}", *settings.fd)));
-  } else {
-    request.file = context_file_name(settings);
-  }
-  request.destination = settings.destination;
-  request.write = settings.write;
-  request.save_executable = settings.save_executable;
-  request.save_private = settings.save_private;
-  request.save_shared = settings.save_shared;
-  request.signal = settings.signal;
-  request.time_limit_ms = settings.time_limit_ms;
-  return request;
-}
-
 std::string summary(const engine::CheckpointReport& report) {
   const std::string where = report.file.empty() ? std::string("the descriptor") : report.file;
   return fmt::format("{}: saved {}, {}, {} of memory in {} ({}); paused {}, {} in all\n", kCommand,
@@ -62,29 +43,47 @@ std::string summary(const engine::CheckpointReport& report) {
                      human_time(report.total_us));
 }
 
+int tell_failure(const CheckpointSettings& settings, const Error& error) {
+  settings.console.fail(error, checkpoint_failure(error.code));
+  return exit_code(error.code);
+}
+
+// What --time's last resort says; the work itself is stuck.
+void tell_stuck(const Console& console) {
+  console.say(checkpoint_failure(ETIMEDOUT) + "\n");
+}
+
 int save(const CheckpointSettings& settings) {
+  // A full pipe reader that goes away, or a file size limit, is an error to be told, not a death.
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  (void)std::signal(SIGXFSZ, SIG_IGN);
   auto request = to_request(settings);
-  if (!request) {
-    settings.console.fail(request.error(), checkpoint_failure(request.error().code));
-    return exit_code(request.error().code);
-  }
-  ProgressLine line(fmt::format("saving process {}", settings.target), !settings.console.quiet);
-  const CancelWatch watch(settings.time_limit_ms, exit_code(ETIMEDOUT), [&settings] {
-    settings.console.say(checkpoint_failure(ETIMEDOUT) + "\n");
-  });
+  if (!request) return tell_failure(settings, request.error());
+  ProgressLine line(fmt::format("saving {}", settings.target), !settings.console.quiet);
+  const CancelWatch watch(settings.time_limit_ms, exit_code(ETIMEDOUT),
+                          [&settings] { tell_stuck(settings.console); });
   request->write.progress = [&](u64 done, u64 total) {
     line.show(done, total);
     return watch.signal() == 0;
   };
+  request->explain_late = [](const model::Image& image, model::PageSource& pages,
+                             std::span<const Pid> tids) { return backtraces(image, pages, tids); };
   const auto report = engine::checkpoint(std::move(*request));
   line.clear();
   if (!report) {
-    settings.console.fail(report.error(), checkpoint_failure(report.error().code));
+    const int code = tell_failure(settings, report.error());
     if (report.error().code == ECANCELED && watch.signal() != 0) die_of(watch.signal());
-    return exit_code(report.error().code);
+    return code;
   }
+  settings.console.note(report->notes);
   if (settings.console.verbosity > 0) settings.console.say(summary(*report));
   return 0;
+}
+
+int save_in_child(const CheckpointSettings& settings) {
+  if (is_our_descendant(settings.target)) return save(settings);
+  const auto code = run_in_child(settings.fd.value_or(-1), [&settings] { return save(settings); });
+  return code ? *code : tell_failure(settings, code.error());
 }
 
 int run(std::span<const char* const> arguments) {
@@ -102,10 +101,7 @@ int run(std::span<const char* const> arguments) {
     return exit_code(parsed.error().code);
   }
   settings.console.set_up_log();
-  // A full pipe reader that goes away, or a file size limit, is an error to be told, not a death.
-  (void)std::signal(SIGPIPE, SIG_IGN);
-  (void)std::signal(SIGXFSZ, SIG_IGN);
-  return settings.check ? check_only(settings) : save(settings);
+  return settings.check ? check_only(settings) : save_in_child(settings);
 }
 
 }  // namespace

@@ -32,10 +32,10 @@ void add_scopes(std::vector<Option>& table, CheckpointSettings& s) {
   table.push_back(
       {"T", "tree", "", "save the process ID and its descendants (default)", scope(Scope::kTree)});
   table.push_back({"p", "pid|process", "", "save the single process ID", scope(Scope::kProcess)});
-  table.push_back({"g", "pgid|group", "", "save the process group ID (not available yet)",
-                   scope(Scope::kGroup)});
   table.push_back(
-      {"s", "sid|session", "", "save the session ID (not available yet)", scope(Scope::kSession)});
+      {"g", "pgid|group", "", "save the members of the process group ID", scope(Scope::kGroup)});
+  table.push_back(
+      {"s", "sid|session", "", "save the members of the session ID", scope(Scope::kSession)});
 }
 
 void add_destinations(std::vector<Option>& table, CheckpointSettings& s) {
@@ -111,21 +111,26 @@ void add_contents(std::vector<Option>& table, CheckpointSettings& s) {
        always([&s](Value) { s.save_executable = s.save_private = s.save_shared = false; })});
 }
 
-void add_compatibility(std::vector<Option>& table, CheckpointSettings& s) {
-  const auto accepted = always([](Value) {});
+void add_ptrace_rules(std::vector<Option>& table, CheckpointSettings& s) {
+  using engine::PtracePolicy;
+  const auto rule = [](PtracePolicy& which, PtracePolicy wanted) {
+    return always([&which, wanted](Value) { which = wanted; });
+  };
+  table.push_back({"", "ptraced-error", "", "fail when a process is being traced (default)",
+                   rule(s.ptraced, PtracePolicy::kError)});
+  table.push_back({"", "ptraced-allow", "",
+                   "save it once its tracer lets go of it; fail when the time is up",
+                   rule(s.ptraced, PtracePolicy::kAllow)});
+  table.push_back({"", "ptraced-skip", "", "leave it out", rule(s.ptraced, PtracePolicy::kSkip)});
+  table.push_back({"", "ptracer-error", "", "fail when a process traces another (default)",
+                   rule(s.ptracers, PtracePolicy::kError)});
+  table.push_back({"", "ptracer-skip", "", "leave it out", rule(s.ptracers, PtracePolicy::kSkip)});
+}
+
+void add_messages(std::vector<Option>& table, CheckpointSettings& s) {
   const auto details = [&s](bool on) {
     return always([&s, on](Value) { s.console.show_details = on; });
   };
-  table.push_back(
-      {"", "ptraced-error", "", "fail when a process is being traced (default)", accepted});
-  table.push_back(
-      {"", "ptraced-allow", "", "for BLCR's scripts: accepted, fails all the same", accepted});
-  table.push_back(
-      {"", "ptraced-skip", "", "for BLCR's scripts: accepted, fails all the same", accepted});
-  table.push_back(
-      {"", "ptracer-error", "", "fail when a process traces another (default)", accepted});
-  table.push_back(
-      {"", "ptracer-skip", "", "for BLCR's scripts: accepted, fails all the same", accepted});
   table.push_back({"", "kmsg-none", "", "on failure print the verdict alone", details(false)});
   table.push_back(
       {"", "kmsg-error", "", "on failure print the reasons too (default)", details(true)});
@@ -152,6 +157,8 @@ Result<format::Compression> parse_compression(Value text) {
 void add_ours(std::vector<Option>& table, CheckpointSettings& s) {
   table.push_back({"", "check", "", "only list what stands in the way; touch nothing",
                    always([&s](Value) { s.check = true; })});
+  table.push_back({"", "require-libcr", "", "fail when a process has neither libcr nor libcr_run",
+                   always([&s](Value) { s.require_libcr = true; })});
   table.push_back({"", "compress", "HOW", "zstd (default), or none: raw, restarts fastest",
                    [&s](Value value) -> Result<void> {
                      s.write.compression = TRY(parse_compression(value));
@@ -189,12 +196,6 @@ Result<void> check_together(const CheckpointSettings& settings) {
   if (destinations > 1) {
     return fail(EINVAL, "only one of --file, --dir, --fd and --cwd can be given");
   }
-  if (settings.scope == Scope::kGroup || settings.scope == Scope::kSession) {
-    const bool group = settings.scope == Scope::kGroup;
-    return fail(EOPNOTSUPP,
-                fmt::format("cannot save a {} yet", group ? "process group" : "session"),
-                "save its leading process with --pid or --tree");
-  }
   return {};
 }
 
@@ -207,7 +208,8 @@ std::vector<Option> checkpoint_options(CheckpointSettings& settings) {
   add_policies(table, settings);
   add_signals(table, settings);
   add_contents(table, settings);
-  add_compatibility(table, settings);
+  add_ptrace_rules(table, settings);
+  add_messages(table, settings);
   add_ours(table, settings);
   add_general(table, settings);
   return table;

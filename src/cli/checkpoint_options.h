@@ -27,14 +27,16 @@ struct CheckpointSettings {
   bool save_executable = false, save_private = false, save_shared = false;
   int signal = 0;
   i64 time_limit_ms = -1;
+  bool require_libcr = false;
+  engine::PtracePolicy ptraced = engine::PtracePolicy::kError;
+  engine::PtracePolicy ptracers = engine::PtracePolicy::kError;
 };
 
 // Rows that write into `settings`, which must live as long as they are used.
 std::vector<Option> checkpoint_options(CheckpointSettings& settings);
 
 // Reads the command line (without the command's name) into `settings`, and checks that it makes
-// sense as a whole. Errors: kUsageError, EINVAL for two destinations, EOPNOTSUPP for a scope that
-// is not there yet.
+// sense as a whole. Errors: kUsageError, EINVAL for two destinations.
 Result<void> parse_checkpoint(CheckpointSettings& settings, std::span<const char* const> arguments);
 
 // Where the context file goes; not meaningful with a descriptor.

@@ -21,6 +21,11 @@ void Console::fail(const Error& error, std::string_view verdict) const {
   say(fmt::format("{}{}\n", show_details ? details(error) : std::string(), verdict));
 }
 
+void Console::note(const std::vector<std::string>& notes) const {
+  if (!show_details) return;
+  for (const std::string& text : notes) say(behind_dashes(text));
+}
+
 void Console::misuse(std::string_view command, const Error& error) const {
   const std::string hint = error.hint.empty() ? std::string() : fmt::format(" ({})", error.hint);
   say(fmt::format("{0}: {1}{2}\nTry '{0} --help' for the options.\n", command, error.message(),

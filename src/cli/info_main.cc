@@ -29,7 +29,7 @@ std::string view_of(format::OpenedImage& opened, const std::string& file, InfoVi
     case InfoView::kJson:
       return model::print_json(opened.image);
     case InfoView::kBacktrace:
-      return backtraces(opened);
+      return backtraces(opened.image, *opened.pages);
   }
   return {};
 }

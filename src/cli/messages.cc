@@ -34,17 +34,6 @@ constexpr std::array kBlcrTexts = {
     CodeText{CR_ENOINIT, "Calling thread has not called cr_init()"},
 };
 
-// "text\nmore" -> "- text\n- more\n".
-std::string behind_dashes(std::string_view text) {
-  std::string lines;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    if (end > 0) lines += fmt::format("- {}\n", text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
-
 }  // namespace
 
 std::string error_text(int code) {
@@ -82,6 +71,16 @@ std::string checkpoint_failure(int code) {
 
 std::string restart_failure(int code) {
   return "Restart failed: " + error_text(code);
+}
+
+std::string behind_dashes(std::string_view text) {
+  std::string lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    if (end > 0) lines += fmt::format("- {}\n", text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
 std::string details(const Error& error) {

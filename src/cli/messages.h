@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -19,6 +20,8 @@ std::string checkpoint_failure(int code);
 // The same for cr_restart.
 std::string restart_failure(int code);
 
+// Each line of `text` as "- line\n"; empty lines are dropped.
+std::string behind_dashes(std::string_view text);
 // What led to a failure, each line behind "- ": the error's message, then what the user can do.
 std::string details(const Error& error);
 

@@ -24,13 +24,21 @@ std::vector<std::string_view> split_names(std::string_view longs) {
   return names;
 }
 
-const Option* find_long(std::span<const Option> table, std::string_view name) {
+// The row that `name` means: its own name, or the beginning of names of one row alone.
+Result<const Option*> find_long(std::span<const Option> table, std::string_view name) {
+  const Option* found = nullptr;
+  bool ambiguous = false;
   for (const Option& option : table) {
     for (const std::string_view candidate : split_names(option.longs)) {
       if (candidate == name) return &option;
+      if (name.empty() || !candidate.starts_with(name) || found == &option) continue;
+      ambiguous = ambiguous || found != nullptr;
+      found = &option;
     }
   }
-  return nullptr;
+  if (ambiguous) return usage_error(fmt::format("option '--{}' is ambiguous", name));
+  if (found == nullptr) return usage_error(fmt::format("unrecognized option '--{}'", name));
+  return found;
 }
 
 const Option* find_short(std::span<const Option> table, char letter) {
@@ -56,10 +64,7 @@ class Cursor {
 Result<bool> parse_long(std::span<const Option> table, std::string_view word, Cursor& cursor) {
   const size_t equals = word.find('=');
   const std::string_view name = word.substr(0, equals);
-  const Option* option = find_long(table, name.substr(2));
-  if (option == nullptr || name.size() == 2) {
-    return usage_error(fmt::format("unrecognized option '{}'", name));
-  }
+  const Option* option = TRY(find_long(table, name.substr(2)));
   std::string_view value;
   if (equals != std::string_view::npos) {
     if (option->argument.empty()) {

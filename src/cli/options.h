@@ -1,6 +1,7 @@
 // One table of options per command. Parsing, the usage text and the lint of the man pages are made
 // from its rows, so that a new option is one row. GNU-like: short options may be joined, long ones
-// take "=value" or the next word, "--" ends them. No abbreviations. Prints nothing itself.
+// take "=value" or the next word and may be abbreviated as long as that stays clear, "--" ends
+// them. Prints nothing itself.
 #pragma once
 
 #include <functional>

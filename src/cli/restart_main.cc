@@ -1,17 +1,14 @@
 // cr_restart: rebuilds the processes of a context file, is their parent, and ends as they end.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cerrno>
 
-#include "base/sys.h"
 #include "cancel.h"
 #include "human.h"
 #include "job.h"
 #include "messages.h"
 #include "progress.h"
-#include "restart_options.h"
+#include "requests.h"
 
 namespace stasis::cli {
 namespace {
@@ -32,38 +29,6 @@ int fail_with(const RestartSettings& settings, FailureClass kind, int code, Tell
 int fail_restart(const RestartSettings& settings, const Error& error) {
   return fail_with(settings, classify_restart_failure(error.code), error.code,
                    [&] { settings.console.fail(error, restart_failure(error.code)); });
-}
-
-// The context file as a descriptor of our own, which the job must not inherit.
-Result<UniqueFd> open_source(const RestartSettings& settings) {
-  if (settings.file) return sys::open(*settings.file, O_RDONLY | O_NOCTTY);
-  UniqueFd source = TRY(sys::duplicate(*settings.fd, 3));
-  if (*settings.fd > STDERR_FILENO) {
-    (void)::close(*settings.fd);  // the duplicate is what counts
-  } else {
-    // The job's standard descriptors follow ours; an empty number would be taken by another file.
-    const UniqueFd null = TRY(sys::open("/dev/null", O_RDWR));
-    TRY(sys::check(::dup2(null.get(), *settings.fd), "replace", "the context file's descriptor"));
-  }
-  return source;
-}
-
-std::string source_name(const RestartSettings& settings) {
-  return settings.file ? *settings.file : fmt::format("descriptor {}", *settings.fd);
-}
-
-engine::RestartRequest to_request(const RestartSettings& settings, UniqueFd source) {
-  engine::RestartRequest request;
-  request.source = std::move(source);
-  request.name = source_name(settings);
-  request.files = settings.files;
-  request.pids = settings.pids;
-  request.allow_namespaces = settings.allow_namespaces;
-  request.restore_group = settings.restore_group;
-  request.restore_session = settings.restore_session;
-  request.ignore_cpu_features = settings.ignore_cpu_features;
-  request.signal = settings.signal;
-  return request;
 }
 
 std::string summary(const engine::RestartReport& report, const std::string& source) {
@@ -101,7 +66,7 @@ int restart_job(const RestartSettings& settings) {
     if (report.error().code == ECANCELED) die_of(signals.cancel_requested());
     return code;
   }
-  for (const std::string& note : report->notes) settings.console.say("- " + note + "\n");
+  settings.console.note(report->notes);
   if (settings.console.verbosity > 0) settings.console.say(summary(*report, source_name(settings)));
   if (!settings.run_on_success.empty()) {
     if (const int code = run_hook(settings.run_on_success); code != 0) return code;

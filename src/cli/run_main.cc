@@ -1,6 +1,6 @@
 // cr_run: starts a program so that it can be checkpointed later. It allows its own user's processes
-// to trace it (Yama's scope 1 would not; the permission survives exec, children do not have it),
-// and puts libcr_run or libcr_omit first in LD_PRELOAD where those libraries are installed. Then it
+// to trace it (Yama's scope 1 would not; the permission survives exec, children do not have it but
+// for those that load libcr_run), and puts libcr_run or libcr_omit first in LD_PRELOAD. Then it
 // becomes the program: nothing stays behind.
 #include <fmt/format.h>
 #include <sys/prctl.h>
@@ -12,44 +12,61 @@
 
 #include "base/sys.h"
 #include "console.h"
+#include "messages.h"
 #include "preload.h"
 #include "run_options.h"
+#include "run_setup.h"
 
 namespace stasis::cli {
 namespace {
 
 constexpr std::string_view kCommand = "cr_run";
 
-// The library's name for LD_PRELOAD; empty when it is not installed.
-std::string_view library_for(bool omit) {
-  const std::string_view name = omit ? kOmitLibrary : kRunLibrary;
-  const std::string path = fmt::format("{}/{}", STASIS_LIBRARY_DIRECTORY, name);
-  return ::access(path.c_str(), R_OK) == 0 ? name : std::string_view();
+// Where the libraries may be when the loader does not find them: in the tree that we belong to,
+// installed or just built, or where they were meant to be installed.
+std::vector<std::string> library_folders() {
+  std::vector<std::string> folders;
+  if (const auto program = sys::read_link("/proc/self/exe")) {
+    const std::string ours = program->substr(0, program->rfind('/'));
+    folders.push_back(fmt::format("{}/../{}", ours, STASIS_LIBRARY_SUBDIRECTORY));
+    folders.push_back(fmt::format("{}/../libcr", ours));
+  }
+  folders.emplace_back(STASIS_LIBRARY_DIRECTORY);
+  return folders;
 }
 
-int become(std::vector<std::string> words, bool omit) {
-  const Console console;
-  const std::string_view library = library_for(omit);
-  if (omit && library.empty()) {
-    console.say(fmt::format("{}: {} is not installed: the program could not be left out\n",
-                            kCommand, kOmitLibrary));
-    return 1;
-  }
+void set_preload(const std::string& library) {
   const char* before = std::getenv("LD_PRELOAD");
   const std::string preload = preload_list(before == nullptr ? "" : before, library);
-  if (!preload.empty()) {
-    (void)::setenv("LD_PRELOAD", preload.c_str(), 1);  // fails only for want of memory
-  } else {
+  // Both fail only for want of memory.
+  if (preload.empty()) {
     (void)::unsetenv("LD_PRELOAD");
+  } else {
+    (void)::setenv("LD_PRELOAD", preload.c_str(), 1);
   }
+}
+
+Result<void> prepare(const RunSettings& settings) {
+  const std::string name(settings.omit ? kOmitLibrary : kRunLibrary);
+  const std::string library = preload_name(name, library_folders());
+  if (settings.omit && library.empty()) {
+    return fail(ENOENT,
+                fmt::format("{} is not installed: the program could not be left out", name));
+  }
+  if (settings.user_namespace) TRY(enter_user_namespace());
+  set_preload(library);
   // EINVAL on kernels without Yama, where nothing needs allowing.
-  if (!omit) (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  return {};
+}
+
+int become(std::vector<std::string> words) {
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   ::execvp(arguments[0], arguments.data());
   const Error error = sys::last_error("run", words[0]);
-  console.say(fmt::format("{}: {}\n", kCommand, error.message()));
+  Console().say(fmt::format("{}: {}\n", kCommand, error.message()));
   return error.code == ENOENT ? 127 : 126;  // as a shell tells it
 }
 
@@ -68,7 +85,12 @@ int run(std::span<const char* const> arguments) {
     Console().misuse(kCommand, operands.error());
     return kUsageError;
   }
-  return become(std::move(*operands), settings.omit);
+  if (const auto prepared = prepare(settings); !prepared) {
+    const Error& error = prepared.error();
+    Console().say(fmt::format("{}: {}\n{}", kCommand, error.message(), behind_dashes(error.hint)));
+    return 1;
+  }
+  return become(std::move(*operands));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace stasis::cli {
 struct RunSettings {
   bool help = false, version = false;
   bool omit = false;
+  bool user_namespace = false;
 };
 
 // Rows that write into `settings`, which must live as long as they are used.

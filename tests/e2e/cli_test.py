@@ -245,15 +245,18 @@ def refusals(case):
     check(listed.stdout == f"process {fine.pid} can be checkpointed\n", listed.stdout)
 
 
-def groups(case):
-    for option in ("--pgid", "--sid"):
-        done = case.commands.run("cr_checkpoint", option, os.getpid(), expect=95)
-        check("yet" in done.stderr, done.stderr)
+def no_group(case):
+    """A group and a session that nobody is in are told as such."""
+    for option, name in (("--pgid", "group"), ("--sid", "session")):
+        pid = free_pid()
+        done = case.commands.run("cr_checkpoint", option, "-f", case.file("x"), pid, expect=3)
+        check(re.search(rf"- .*{name} {pid}", done.stderr), done.stderr)
+        check(done.stderr.endswith("Checkpoint failed: no processes checkpointed\n"), done.stderr)
 
 
 CHECKPOINT_CASES = [usage, help_and_version, two_destinations, no_process, somebody_elses, traced,
                     success_is_silent, summary, policies, bad_destinations, to_pipe, no_room,
-                    time_limit, cancelled, signals_afterwards, refusals, groups]
+                    time_limit, cancelled, signals_afterwards, refusals, no_group]
 
 
 def main():

@@ -4,6 +4,7 @@
 #include <cxxabi.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -84,10 +85,10 @@ std::string thread_lines(const model::Thread& thread, SavedMemory& memory, Modul
 
 }  // namespace
 
-std::string backtraces(format::OpenedImage& opened) {
+std::string backtraces(const model::Image& image, model::PageSource& pages) {
   std::string text;
-  Modules modules(opened);
-  for (const model::Process& process : opened.image.processes) {
+  Modules modules(image, pages);
+  for (const model::Process& process : image.processes) {
     const std::string name =
         process.threads.empty() ? std::string() : printable(process.threads[0].name);
     text += fmt::format("process {} ({})\n", process.pid, name);
@@ -100,6 +101,20 @@ std::string backtraces(format::OpenedImage& opened) {
     if (module->note.empty()) continue;
     text += fmt::format("note: {} {}: its functions are not named\n", printable(module->name),
                         module->note);
+  }
+  return text;
+}
+
+std::string backtraces(const model::Image& image, model::PageSource& pages,
+                       std::span<const Pid> tids) {
+  std::string text;
+  Modules modules(image, pages);
+  for (const model::Process& process : image.processes) {
+    SavedMemory memory(process.memory, modules);
+    for (const model::Thread& thread : process.threads) {
+      if (std::ranges::find(tids, thread.tid) == tids.end()) continue;
+      text += thread_lines(thread, memory, modules);
+    }
   }
   return text;
 }

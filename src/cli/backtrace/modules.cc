@@ -91,7 +91,7 @@ Carried carried_by(const model::Resource& resource) {
 
 Module* Modules::of(const model::Vma& vma) {
   const bool vdso = vma.kind == model::VmaKind::kVdso;
-  if (!vdso && (!vma.resource || *vma.resource >= opened_.image.resources.size())) return nullptr;
+  if (!vdso && (!vma.resource || *vma.resource >= image_.resources.size())) return nullptr;
   auto& slot = modules_[vdso ? kVdsoKey : *vma.resource];
   if (slot == nullptr) slot = vdso ? open_vdso() : open(*vma.resource);
   return slot.get();
@@ -100,7 +100,7 @@ Module* Modules::of(const model::Vma& vma) {
 std::unique_ptr<Module> Modules::open_vdso() {
   auto module = std::make_unique<Module>();
   module->name = "[vdso]";
-  const Bytes& bytes = opened_.image.origin.vdso;
+  const Bytes& bytes = image_.origin.vdso;
   module->read = [&bytes](u64 offset, ByteSpan out) {
     if (offset > bytes.size() || out.size() > bytes.size() - offset) return false;
     std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
@@ -112,13 +112,13 @@ std::unique_ptr<Module> Modules::open_vdso() {
 
 std::unique_ptr<Module> Modules::open(model::ResourceIndex index) {
   auto module = std::make_unique<Module>();
-  const model::Resource& resource = opened_.image.resources[index];
+  const model::Resource& resource = image_.resources[index];
   const Carried carried = carried_by(resource);
   module->name = carried.name;
   if (carried.space) {
     const model::SpaceIndex space = *carried.space;
     module->read = [this, space](u64 offset, ByteSpan out) {
-      return read_space(opened_, space, offset, out);
+      return read_space(space, offset, out);
     };
     module->elf = ElfFile::parse(module->read, carried.size);
   } else if (const auto* file = std::get_if<model::RegularFile>(&resource)) {
@@ -139,9 +139,9 @@ Stretch stretch_at(const model::Space& space, u64 offset) {
           .end = after == space.runs.end() ? std::numeric_limits<u64>::max() : after->offset};
 }
 
-bool read_space(format::OpenedImage& opened, model::SpaceIndex index, u64 offset, ByteSpan out) {
-  if (index >= opened.image.spaces.size()) return false;
-  const model::Space& space = opened.image.spaces[index];
+bool Modules::read_space(model::SpaceIndex index, u64 offset, ByteSpan out) const {
+  if (index >= image_.spaces.size()) return false;
+  const model::Space& space = image_.spaces[index];
   while (!out.empty()) {
     const Stretch stretch = stretch_at(space, offset);
     if (stretch.end <= offset) return false;
@@ -154,7 +154,7 @@ bool read_space(format::OpenedImage& opened, model::SpaceIndex index, u64 offset
       const u64 first = page_down(offset);
       Bytes pages(page_up(offset + length) - first);
       const model::Run wanted{.offset = first, .length = pages.size()};
-      if (!opened.pages->read(index, std::span(&wanted, 1), pages)) return false;
+      if (!pages_.read(index, std::span(&wanted, 1), pages)) return false;
       std::copy_n(pages.begin() + static_cast<std::ptrdiff_t>(offset - first), length,
                   piece.begin());
     }

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "backtrace/elf_file.h"
-#include "format/image_file.h"
 #include "model/image.h"
+#include "model/page_source.h"
 
 namespace stasis::cli {
 
@@ -25,24 +25,26 @@ struct Module {
 
 class Modules {
  public:
-  explicit Modules(format::OpenedImage& opened) : opened_(opened) {}
+  // What is behind the references must outlive this; `pages` reads the image's spaces.
+  Modules(const model::Image& image, model::PageSource& pages) : image_(image), pages_(pages) {}
 
   // The module behind an area: a file, carried content, or the vdso. nullptr for anonymous memory.
   Module* of(const model::Vma& vma);
   [[nodiscard]] const std::map<u64, std::unique_ptr<Module>>& all() const { return modules_; }
-  [[nodiscard]] format::OpenedImage& opened() const { return opened_; }
+  [[nodiscard]] const model::Image& image() const { return image_; }
+
+  // Reads [offset, offset + out.size()) of a space: its runs, zeros between them. False when the
+  // image does not hold such a space or cannot be read.
+  bool read_space(model::SpaceIndex space, u64 offset, ByteSpan out) const;
 
  private:
   std::unique_ptr<Module> open(model::ResourceIndex index);
   std::unique_ptr<Module> open_vdso();
 
-  format::OpenedImage& opened_;
+  const model::Image& image_;
+  model::PageSource& pages_;
   std::map<u64, std::unique_ptr<Module>> modules_;  // by resource; the vdso by ~0
 };
-
-// Reads [offset, offset + out.size()) of a space: its runs, zeros between them. False when the
-// image does not hold such a space or cannot be read.
-bool read_space(format::OpenedImage& opened, model::SpaceIndex space, u64 offset, ByteSpan out);
 
 // The stretch around `offset` in which a space is uniform: one run, or one gap.
 struct Stretch {

@@ -50,11 +50,11 @@ std::optional<u64> SavedMemory::word_within_page(u64 address) {
 bool SavedMemory::fill(u64 page, Bytes& bytes) {
   const model::Vma* vma = area_at(page);
   if (vma == nullptr) return false;
-  format::OpenedImage& opened = modules_.opened();
-  const bool own = !vma->shared && memory_.space < opened.image.spaces.size();
+  const model::Image& image = modules_.image();
+  const bool own = !vma->shared && memory_.space < image.spaces.size();
   if (own && vma->kind != model::VmaKind::kVdso) {
-    const Stretch stretch = stretch_at(opened.image.spaces[memory_.space], page);
-    if (stretch.run != nullptr) return read_space(opened, memory_.space, page, bytes);
+    const Stretch stretch = stretch_at(image.spaces[memory_.space], page);
+    if (stretch.run != nullptr) return modules_.read_space(memory_.space, page, bytes);
   }
   switch (vma->kind) {
     case model::VmaKind::kAnonymous:

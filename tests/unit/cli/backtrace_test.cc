@@ -86,8 +86,25 @@ void add_area(const std::string& line, model::Image& image, std::map<std::string
   image.processes[0].memory.vmas.push_back(vma);
 }
 
-format::OpenedImage image_of(Pid pid) {
-  format::OpenedImage opened;
+// The address space of nobody.
+class NoPages : public model::PageSource {
+ public:
+  Result<void> read(model::SpaceIndex, std::span<const model::Run>, ByteSpan) override {
+    return fail(EIO, "there are no pages");
+  }
+};
+
+struct TestImage {
+  model::Image image;
+  std::unique_ptr<model::PageSource> pages = std::make_unique<NoPages>();
+};
+
+std::string stacks_of(TestImage& opened) {
+  return backtraces(opened.image, *opened.pages);
+}
+
+TestImage image_of(Pid pid) {
+  TestImage opened;
   model::Image& image = opened.image;
   image.spaces.emplace_back();
   image.processes.emplace_back().pid = pid;
@@ -164,7 +181,7 @@ ElfFile::Reader reader_of(const Bytes& bytes) {
 TEST_CASE("functions of a program and of libc are named, innermost first") {
   const StoppedChild child(function_in_between);
   auto opened = image_of(child.pid);
-  const std::string text = backtraces(opened);
+  const std::string text = stacks_of(opened);
   CAPTURE(text);
   CHECK(in_order(text, {"thread", "raise", "innermost_function()+", "function_in_between()+",
                         "main+", "__libc_start_main", "_start"}));
@@ -177,7 +194,7 @@ TEST_CASE("a walk goes through a signal handler to what it interrupted") {
     keep_frames = 1;
   });
   auto opened = image_of(child.pid);
-  const std::string text = backtraces(opened);
+  const std::string text = stacks_of(opened);
   CAPTURE(text);
   CHECK(in_order(text, {"innermost_function()+", "on_usr1(int)+", "<signal handler called>",
                         "raise", "main+"}));
@@ -191,23 +208,23 @@ TEST_CASE("a file that changed is named and not used") {
       file->identity.build_id = "00";
     }
   }
-  const std::string text = backtraces(opened);
+  const std::string text = stacks_of(opened);
   CAPTURE(text);
   CHECK(text.find("has changed since the checkpoint") != std::string::npos);
   CHECK(text.find("innermost_function") == std::string::npos);
 }
 
 TEST_CASE("an image without memory, areas or true registers gives a text, not a crash") {
-  format::OpenedImage opened;
+  TestImage opened;
   opened.image.processes.emplace_back().threads.emplace_back();
   opened.image.processes[0].memory.space = 77;
-  CHECK(backtraces(opened).find("registers") != std::string::npos);
+  CHECK(stacks_of(opened).find("registers") != std::string::npos);
   arch::Registers registers;
   registers.raw.rip = 0x1234;
   registers.raw.rsp = ~0ULL - 3;
   opened.image.processes[0].threads[0].registers.general = arch::to_bytes(registers);
   opened.image.processes[0].threads[0].name = "\033[2J";
-  const std::string text = backtraces(opened);
+  const std::string text = stacks_of(opened);
   CHECK(text.find("(not mapped)") != std::string::npos);
   CHECK(text.find('\033') == std::string::npos);
 }
@@ -241,12 +258,12 @@ TEST_CASE("hostile unwind tables and stacks neither crash nor hold up a walk") {
                         vma.kind != model::VmaKind::kVsyscall && vma.kind != model::VmaKind::kVdso;
     if (stored) image.spaces[0].runs.push_back({.offset = vma.start.value, .length = vma.length()});
   }
-  CHECK(backtraces(opened).find("innermost_function()+") != std::string::npos);
+  CHECK(stacks_of(opened).find("innermost_function()+") != std::string::npos);
   const auto whole = std::move(opened.pages);
   for (unsigned seed = 1; seed <= 100; ++seed) {
     CAPTURE(seed);
     opened.pages = std::make_unique<DamagedPages>(*whole, seed);
-    CHECK(backtraces(opened).starts_with("process "));
+    CHECK(stacks_of(opened).starts_with("process "));
   }
 }
 
@@ -267,9 +284,10 @@ TEST_CASE("every truncation of an ELF file, and damage to its headers, is surviv
 }
 
 TEST_CASE("words are read across pages, zeros where nothing is stored, nothing where unmapped") {
-  format::OpenedImage opened;
+  TestImage opened;
   opened.image.spaces.emplace_back();
-  Modules modules(opened);
+  NoPages none;
+  Modules modules(opened.image, none);
   model::Memory memory;
   model::Vma vma;
   vma.start.value = 0x10000;

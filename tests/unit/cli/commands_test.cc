@@ -97,6 +97,21 @@ TEST_CASE("cr_checkpoint: what options ask for") {
   CHECK(!settings.console.show_details);
 }
 
+TEST_CASE("cr_checkpoint: scopes, rules for tracers, and libcr") {
+  CheckpointSettings settings;
+  REQUIRE(read_checkpoint(settings, {"--pgid", "--ptraced-allow", "--ptracer-skip",
+                                     "--require-libcr", "-F", "9", "8"})
+              .ok());
+  CHECK(settings.scope == engine::Scope::kGroup);
+  CHECK(settings.ptraced == engine::PtracePolicy::kAllow);
+  CHECK(settings.ptracers == engine::PtracePolicy::kSkip);
+  CHECK(settings.require_libcr);
+  REQUIRE(read_checkpoint(settings, {"-s", "--ptraced-skip", "--ptracer-error", "8"}).ok());
+  CHECK(settings.scope == engine::Scope::kSession);
+  CHECK(settings.ptraced == engine::PtracePolicy::kSkip);
+  CHECK(settings.ptracers == engine::PtracePolicy::kError);
+}
+
 TEST_CASE("cr_checkpoint: the last of opposite options counts") {
   CheckpointSettings settings;
   REQUIRE(read_checkpoint(settings, {"--save-all", "--save-none", "--save-private", "--stop",
@@ -107,7 +122,7 @@ TEST_CASE("cr_checkpoint: the last of opposite options counts") {
   CHECK(settings.signal == SIGUSR1);
 }
 
-TEST_CASE("cr_checkpoint: misuse is 255, two destinations EINVAL, groups not there yet") {
+TEST_CASE("cr_checkpoint: misuse is 255, two destinations EINVAL") {
   CHECK(checkpoint_code({}) == kUsageError);
   CHECK(checkpoint_code({"1", "2"}) == kUsageError);
   CHECK(checkpoint_code({"x"}) == kUsageError);
@@ -118,8 +133,6 @@ TEST_CASE("cr_checkpoint: misuse is 255, two destinations EINVAL, groups not the
   CHECK(checkpoint_code({"--level=20", "1"}) == kUsageError);
   CHECK(checkpoint_code({"-f", "a", "-F", "3", "1"}) == EINVAL);
   CHECK(checkpoint_code({"--cwd", "-d", "/tmp", "1"}) == EINVAL);
-  CHECK(checkpoint_code({"--pgid", "1"}) == EOPNOTSUPP);
-  CHECK(checkpoint_code({"-s", "1"}) == EOPNOTSUPP);
 }
 
 TEST_CASE("cr_restart: by default the saved ids, and files cut to their saved size") {

@@ -58,6 +58,13 @@ TEST_CASE("short options may be joined and long ones take = or the next word") {
   CHECK(*parsed == Words{"1", "2"});
 }
 
+TEST_CASE("long options may be abbreviated as far as that stays clear") {
+  Seen seen;
+  const auto parsed = parse(seen, {"--verb", "--fi=a", "--p", "--hel"});
+  REQUIRE(parsed.ok());
+  CHECK(seen.calls == Words{"verbose:", "file:a", "process:", "help:"});
+}
+
 TEST_CASE("all names of a row mean it, and an optional argument needs =") {
   Seen seen;
   const auto parsed = parse(seen, {"--pid", "--process", "--backup", "x", "--backup=y"});
@@ -87,7 +94,7 @@ TEST_CASE("misuse is told in getopt's words") {
   CHECK(misuse({"-f"}) == "option requires an argument -- 'f'");
   CHECK(misuse({"--file"}) == "option '--file' requires an argument");
   CHECK(misuse({"--verbose=1"}) == "option '--verbose' doesn't allow an argument");
-  CHECK(misuse({"--verb"}) == "unrecognized option '--verb'");
+  CHECK(misuse({"--h"}) == "option '--h' is ambiguous");
 }
 
 TEST_CASE("the usage text has a line for every row that has help") {

@@ -1,0 +1,104 @@
+// Fork, wait, pass on. The parent's wait is one plain waitpid(2): begun anew in a restored copy it
+// fails with ECHILD, which is the sign that the checkpoint was made and that this is the copy.
+#include "worker.h"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "cancel.h"
+#include "proc/status.h"
+
+namespace stasis::cli {
+namespace {
+
+constexpr std::array kPassedOn = {SIGINT, SIGTERM, SIGHUP};
+
+volatile sig_atomic_t worker = 0;  // a signal handler can be told in no other way
+
+// In a restored copy the number may be somebody else's: only a child of ours is signalled.
+void pass_on(int signal, siginfo_t* info, void*) {
+  siginfo_t unused = {};
+  if (::waitid(P_PID, static_cast<id_t>(worker), &unused, WEXITED | WNOHANG | WNOWAIT) != 0) return;
+  // A terminal has sent it to the child as well.
+  if (info->si_code != SI_KERNEL) (void)::kill(static_cast<Pid>(worker), signal);
+}
+
+sigset_t passed_on() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : kPassedOn) ::sigaddset(&set, signal);
+  return set;
+}
+
+void catch_signals() {
+  for (const int signal : kPassedOn) {
+    struct sigaction action = {};
+    (void)::sigaction(signal, nullptr, &action);  // cannot fail: the number is valid
+    if (action.sa_handler == SIG_IGN) continue;   // nohup
+    action.sa_sigaction = pass_on;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    action.sa_mask = passed_on();
+    (void)::sigaction(signal, &action, nullptr);
+  }
+}
+
+void follow_parent(Pid parent) {
+  (void)std::signal(kParentDied, SIG_DFL);
+  (void)::prctl(PR_SET_PDEATHSIG, kParentDied, 0, 0, 0);
+  if (::getppid() != parent) ::_exit(1);  // it died before; nothing has been touched
+}
+
+int wait_for_worker() {
+  int status = 0;
+  while (::waitpid(static_cast<Pid>(worker), &status, 0) != worker) {
+    if (sys::last_code() != EINTR) return 0;  // no child: we are the restored copy
+  }
+  if (WIFSIGNALED(status)) {
+    die_of(WTERMSIG(status));
+    return 128 + WTERMSIG(status);  // only if the signal could not end us
+  }
+  return WEXITSTATUS(status);
+}
+
+}  // namespace
+
+Result<int> run_in_child(int fd, const std::function<int()>& work) {
+  // Ignored, the kernel would reap the child and its status would be lost.
+  (void)std::signal(SIGCHLD, SIG_DFL);
+  // For Yama, where there is one: the child may freeze us.
+  (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  const sigset_t set = passed_on();
+  sigset_t before;
+  (void)::sigprocmask(SIG_BLOCK, &set, &before);  // fails only for a bad `how`
+  const Pid parent = ::getpid();
+  const Pid child = ::fork();
+  if (child < 0) return sys::last_error("create", "a process for the checkpoint");
+  if (child == 0) {
+    follow_parent(parent);
+    (void)::sigprocmask(SIG_SETMASK, &before, nullptr);
+    return work();
+  }
+  worker = child;
+  if (fd >= 0) (void)::close(fd);  // must not be saved: it is the context file
+  catch_signals();
+  (void)::sigprocmask(SIG_SETMASK, &before, nullptr);
+  return wait_for_worker();
+}
+
+bool is_our_descendant(Pid pid) {
+  const Pid self = ::getpid();
+  while (pid > 1) {
+    const auto stat = proc::read_stat(pid);
+    if (!stat) return false;
+    pid = stat->parent;
+    if (pid == self) return true;
+  }
+  return false;
+}
+
+}  // namespace stasis::cli

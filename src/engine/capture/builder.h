@@ -21,7 +21,10 @@ namespace stasis::capture {
 struct ProcessDescriptors {
   Pid pid = 0;
   Pid thread = 0;  // through which /proc shows them: the leader unless it has ended
-  std::vector<resource::FdFacts> facts;          // ascending numbers
+  UniqueFd pidfd;  // of that thread, while descriptors are being duplicated
+  // Ascending numbers. Only the first of those that are one open file, in the order of all, holds a
+  // duplicate: that of every descriptor would be more than one process may have.
+  std::vector<resource::FdFacts> facts;
   std::vector<model::OpenFileIndex> open_files;  // parallel to facts
 };
 
@@ -67,8 +70,11 @@ class Builder : public resource::CaptureContext {
     model::SpaceIndex space = 0;
     std::vector<std::pair<trace::FrozenProcess*, proc::Area>> areas;
     std::vector<model::Run> runs;
+    std::vector<model::Run> asked;  // stretches whose pages are known
   };
 
+  Result<void> load_table(Pid pid, std::vector<Refusal>& refusals);
+  Result<void> duplicate_first_of_each();
   Result<void> group_open_files();
   Result<model::ResourceIndex> resource_for(const resource::FdFacts& facts);
   Result<model::ResourceIndex> file_by_path(const std::string& path, const proc::Area& area,

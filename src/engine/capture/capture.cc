@@ -10,8 +10,11 @@
 #include "capture/areas.h"
 #include "capture/builder.h"
 #include "capture/facts.h"
+#include "capture/ids.h"
 #include "capture/inside.h"
 #include "capture/runs.h"
+#include "capture/sharing.h"
+#include "capture/zombies.h"
 
 namespace stasis::capture {
 namespace {
@@ -59,8 +62,8 @@ Result<void> capture_memory(Builder& builder, trace::FrozenProcess& process,
 }
 
 // One living thread at a time is asked; the first also speaks for the process.
-Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process,
-                             model::Process& into) {
+Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process, model::Process& into,
+                             std::map<Pid, Pid>& inside) {
   bool process_asked = false;
   for (trace::FrozenThread& thread : process.threads) {
     model::Thread captured = TRY(thread_facts(process, thread));
@@ -70,6 +73,9 @@ Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process,
       if (!process_asked) {
         TRY(ask_process(process, calls, into));
         TRY(builder.note_mapped_pages(process, calls));
+        const auto zombies = TRY(zombies_of(process, calls, inside));
+        auto& all = builder.image.zombies;
+        all.insert(all.end(), zombies.begin(), zombies.end());
         process_asked = true;
       }
       TRY(calls.finish());
@@ -79,31 +85,6 @@ Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process,
   return {};
 }
 
-// Ids that the kernel told us in our own pid namespace, as the processes know them.
-void translate_ids(model::Image& image, const std::map<Pid, Pid>& inside) {
-  const auto translate = [&](Pid& id) {
-    if (const auto known = inside.find(id); known != inside.end()) id = known->second;
-  };
-  for (model::Process& process : image.processes) {
-    // A parent outside that happens to have, out there, the number of one of ours in here.
-    const bool clashes = !inside.contains(process.parent) &&
-                         std::any_of(inside.begin(), inside.end(),
-                                     [&](const auto& ids) { return ids.second == process.parent; });
-    if (clashes) process.parent = 0;
-    translate(process.parent);
-    translate(process.group);
-    translate(process.session);
-    for (model::PosixTimer& timer : process.posix_timers) translate(timer.tid);
-  }
-  for (model::OpenFile& file : image.open_files) {
-    translate(file.owner);
-    for (model::FileLock& lock : file.locks) translate(lock.owner);
-  }
-  for (model::Resource& resource : image.resources) {
-    if (auto* pidfd = std::get_if<model::PidFd>(&resource)) translate(pidfd->pid);
-  }
-}
-
 }  // namespace
 
 Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
@@ -111,7 +92,8 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
   for (const trace::FrozenProcess& process : freeze.processes()) pids.push_back(process.pid);
   Builder builder(pids, options);
 
-  std::vector<Refusal> refusals;
+  std::vector<Refusal> refusals = sharing_refusals(pids, true);
+  if (!refusals.empty()) return refused(kAppeared, refusals);
   TRY(builder.load_descriptors(refusals));
   if (!refusals.empty()) return refused(kAppeared, refusals);
   TRY(builder.capture_descriptors());
@@ -124,7 +106,7 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
       builder.image.origin = TRY(origin_facts(process, areas));
     }
     TRY(capture_memory(builder, process, areas, options, captured));
-    TRY(capture_threads(builder, process, captured));
+    TRY(capture_threads(builder, process, captured, inside));
     captured.descriptors = builder.descriptors(process.pid);
     for (size_t i = 0; i < process.threads.size(); ++i) {
       inside[process.threads[i].tid] = captured.threads[i].tid;

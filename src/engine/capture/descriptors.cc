@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/kcmp.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "capture/builder.h"
 #include "proc/fdinfo.h"
 #include "proc/status.h"
+#include "resource/locks.h"
 
 namespace stasis::capture {
 namespace {
@@ -47,32 +49,62 @@ Result<void> sort_by_open_file(std::vector<Candidate>& candidates) {
   return {};
 }
 
+// One duplicate an open file may still be more than the soft limit allows.
+void allow_many_descriptors() {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // if not, duplicating says what is wrong
+}
+
 }  // namespace
 
-Result<void> Builder::load_descriptors(std::vector<Refusal>& refusals) {
-  for (const Pid pid : pids_) {
-    const Pid thread = proc::live_thread(pid);
-    auto pidfd = sys::pidfd_open(thread, thread != pid);
-    if (!pidfd && thread != pid && pidfd.error().code == EINVAL) {
-      refusals.push_back({.subject = "process " + proc::describe(pid),
-                          .reason = "its first thread has ended, and this kernel does not give "
-                                    "out the descriptors of such a process (Linux 6.9 does)",
-                          .advice = {}});
-      continue;
-    }
-    if (!pidfd) return std::move(pidfd).take_error();
-    ProcessDescriptors table{.pid = pid, .thread = thread, .facts = {}, .open_files = {}};
-    for (const int number : TRY(proc::read_descriptors(thread))) {
-      auto facts = resource::read_facts(thread, pidfd->get(), number);
-      if (!facts && (facts.error().code == EBADF || facts.error().code == ENOENT)) continue;
-      table.facts.push_back(TRY(std::move(facts)));
-    }
-    table.open_files.resize(table.facts.size());
-    descriptors_.push_back(std::move(table));
+Result<void> Builder::load_table(Pid pid, std::vector<Refusal>& refusals) {
+  const Pid thread = proc::live_thread(pid);
+  auto pidfd = sys::pidfd_open(thread, thread != pid);
+  if (!pidfd && thread != pid && pidfd.error().code == EINVAL) {
+    refusals.push_back({.subject = "process " + proc::describe(pid),
+                        .reason = "its first thread has ended, and this kernel does not give "
+                                  "out the descriptors of such a process (Linux 6.9 does)",
+                        .advice = {}});
+    return {};
   }
+  if (!pidfd) return std::move(pidfd).take_error();
+  ProcessDescriptors table{
+      .pid = pid, .thread = thread, .pidfd = std::move(*pidfd), .facts = {}, .open_files = {}};
+  for (const int number : TRY(proc::read_descriptors(thread))) {
+    auto facts = resource::read_facts(thread, -1, number);
+    if (!facts && (facts.error().code == EBADF || facts.error().code == ENOENT)) continue;
+    table.facts.push_back(TRY(std::move(facts)));
+  }
+  table.open_files.resize(table.facts.size());
+  descriptors_.push_back(std::move(table));
+  return {};
+}
+
+Result<void> Builder::duplicate_first_of_each() {
+  allow_many_descriptors();
+  std::vector<bool> done(image.open_files.size(), false);
+  for (ProcessDescriptors& table : descriptors_) {
+    for (size_t i = 0; i < table.facts.size(); ++i) {
+      if (done[table.open_files[i]]) continue;
+      auto facts = resource::read_facts(table.thread, table.pidfd.get(), table.facts[i].number);
+      if (!facts && (facts.error().code == EBADF || facts.error().code == ENOENT)) continue;
+      table.facts[i] = TRY(std::move(facts));
+      done[table.open_files[i]] = true;
+    }
+    table.pidfd.reset();
+  }
+  return {};
+}
+
+Result<void> Builder::load_descriptors(std::vector<Refusal>& refusals) {
+  for (const Pid pid : pids_) TRY(load_table(pid, refusals));
   TRY(group_open_files());
+  TRY(duplicate_first_of_each());
   for (const ProcessDescriptors& table : descriptors_) {
     for (const resource::FdFacts& facts : table.facts) {
+      if (!facts.duplicate) continue;
       const auto found = resource::obstacles(facts, *this);
       refusals.insert(refusals.end(), found.begin(), found.end());
     }
@@ -115,7 +147,11 @@ Result<void> Builder::capture_descriptors() {
   for (const ProcessDescriptors& table : descriptors_) {
     for (size_t i = 0; i < table.facts.size(); ++i) {
       const model::OpenFileIndex index = table.open_files[i];
-      if (done[index]) continue;
+      if (done[index]) {
+        // A process's own locks are seen through its own descriptors only.
+        resource::add_locks(table.facts[i], image.open_files[index]);
+        continue;
+      }
       const model::ResourceIndex resource = TRY(resource_for(table.facts[i]));
       image.open_files[index] = TRY(resource::capture_open_file(table.facts[i], resource));
       done[index] = true;
@@ -171,7 +207,14 @@ std::optional<model::OpenFileIndex> Builder::open_file(Pid pid, int number) {
 }
 
 bool Builder::in_image(Pid pid) {
-  return std::find(pids_.begin(), pids_.end(), pid) != pids_.end();
+  const auto is_member = [&](Pid id) {
+    return std::find(pids_.begin(), pids_.end(), id) != pids_.end();
+  };
+  if (is_member(pid)) return true;
+  const auto status = proc::read_status(pid);
+  if (!status) return false;
+  if (status->tgid != pid) return is_member(status->tgid);
+  return status->state == 'Z' && status->threads <= 1 && is_member(status->parent);
 }
 
 bool Builder::has_peer(u64 pipe_inode, bool want_reader) {

@@ -60,6 +60,12 @@ bool is_shared_memory(const proc::Area& area) {
 
 constexpr std::string_view kMemfdPrefix = "/memfd:";
 
+bool is_covered(const model::Run& range, const std::vector<model::Run>& by) {
+  return std::any_of(by.begin(), by.end(), [&](const model::Run& run) {
+    return run.offset <= range.offset && run.offset + run.length >= range.offset + range.length;
+  });
+}
+
 }  // namespace
 
 Result<model::ResourceIndex> Builder::mapped_resource(trace::FrozenProcess& process,
@@ -181,8 +187,11 @@ Result<void> Builder::note_mapped_pages(trace::FrozenProcess& process, trace::Re
     const bool on_disk = std::holds_alternative<model::RegularFile>(image.resources[index]);
     for (const auto& [owner, area] : content.areas) {
       if (owner != &process) continue;
+      const model::Run range{.offset = area.offset, .length = area.length()};
+      if (is_covered(range, content.asked)) continue;  // another process has told already
+      content.asked.push_back(range);
       if (on_disk || area.swap_kb > 0) {
-        content.runs.push_back({.offset = area.offset, .length = area.length()});
+        content.runs.push_back(range);
         continue;
       }
       const auto resident = TRY(resident_runs(process, calls, area));

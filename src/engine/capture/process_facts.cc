@@ -9,6 +9,7 @@
 #include "arch/cpu_features.h"
 #include "base/sys.h"
 #include "capture/facts.h"
+#include "proc/exit.h"
 #include "proc/status.h"
 #include "trace/ptrace.h"
 
@@ -71,6 +72,7 @@ Result<model::Process> process_facts(trace::FrozenProcess& process) {
   result.parent = status.parent;
   result.group = stat.group;
   result.session = stat.session;
+  result.exit_signal = TRY(proc::read_exit(process.pid)).exit_signal;
   result.credentials = credentials_of(status);
   result.working_directory = TRY(sys::read_link(fmt::format("/proc/{}/cwd", live)));
   result.root_directory = TRY(sys::read_link(fmt::format("/proc/{}/root", live)));

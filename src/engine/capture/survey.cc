@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <sstream>
 
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
+#include "capture/sharing.h"
 #include "proc/status.h"
 #include "trace/freeze.h"
 
@@ -123,30 +125,62 @@ void survey_memory(Pid pid, Refusals& refusals) {
   refusals.insert(refusals.end(), found.begin(), found.end());
 }
 
+// Whether the process has ended by now: what can be seen of it says nothing then.
+bool has_ended(Pid pid) {
+  const auto status = proc::read_status(pid);
+  return !status || status->state == 'X' || (status->state == 'Z' && status->threads <= 1);
+}
+
+void survey_process(Pid pid, Refusals& refusals) {
+  Refusals found;
+  survey_status(pid, found);
+  survey_namespaces(pid, found);
+  survey_threads(pid, found);
+  survey_directories(pid, found);
+  survey_memory(pid, found);
+  if (!has_ended(pid)) refusals.insert(refusals.end(), found.begin(), found.end());
+}
+
+// Processes that come and go while we look spoil a look: another one is taken.
+void survey_descriptors(std::span<const Pid> pids, const CaptureOptions& options,
+                        Refusals& refusals) {
+  constexpr int kTries = 5;
+  for (int i = 0; i < kTries; ++i) {
+    std::vector<Pid> alive(pids.begin(), pids.end());
+    std::erase_if(alive, has_ended);
+    Builder builder(alive, options);
+    Refusals found;
+    const auto loaded = builder.load_descriptors(found);
+    if (!loaded && std::any_of(alive.begin(), alive.end(), has_ended)) continue;
+    refusals.insert(refusals.end(), found.begin(), found.end());
+    if (!loaded && loaded.error().code != ESRCH && loaded.error().code != EBADF) {
+      refuse(refusals, pids.front(), loaded.error().message(), loaded.error().hint);
+    }
+    return;
+  }
+}
+
 }  // namespace
 
 std::vector<Refusal> survey(std::span<const Pid> pids, const CaptureOptions& options) {
   Refusals refusals;
   bool traceable = true;
   for (const Pid pid : pids) {
-    if (const auto obstacle = trace::tracing_obstacle(pid)) {
+    const auto obstacle = trace::tracing_obstacle(pid);
+    if (has_ended(pid) && pids.size() > 1) continue;
+    if (obstacle) {
       refuse(refusals, pid, obstacle->message(), obstacle->hint);
+      survey_status(pid, refusals);
+      survey_namespaces(pid, refusals);
       traceable = false;
+    } else {
+      survey_process(pid, refusals);
     }
-    survey_status(pid, refusals);
-    survey_namespaces(pid, refusals);
-    if (!traceable) continue;
-    survey_threads(pid, refusals);
-    survey_directories(pid, refusals);
-    survey_memory(pid, refusals);
   }
   if (!traceable) return refusals;
-  Builder builder({pids.begin(), pids.end()}, options);
-  if (auto loaded = builder.load_descriptors(refusals); !loaded) {
-    if (loaded.error().code != ESRCH) {
-      refuse(refusals, pids.front(), loaded.error().message(), loaded.error().hint);
-    }
-  }
+  const auto sharing = sharing_refusals(pids, false);
+  refusals.insert(refusals.end(), sharing.begin(), sharing.end());
+  survey_descriptors(pids, options, refusals);
   return refusals;
 }
 

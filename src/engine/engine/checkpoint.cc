@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 
@@ -110,6 +111,20 @@ void add_counts(CheckpointReport& report, const model::Image& image) {
   report.memory_bytes = report.written.page_bytes;
 }
 
+// Zombies of the scope whose parent is not saved: nobody could wait for them after a restart.
+void note_lost_zombies(CheckpointReport& report, const CheckpointRequest& request) {
+  const auto scope = find_scope(request.target, request.scope);
+  if (!scope) return;
+  for (const Pid pid : scope->zombies) {
+    const auto stat = proc::read_stat(pid);
+    if (!stat || std::ranges::find(scope->pids, stat->parent) != scope->pids.end()) continue;
+    report.notes.push_back(fmt::format(
+        "process {} has exited and is left out, as its parent {}, which has not waited for it, is "
+        "not being saved",
+        proc::describe(pid), proc::describe(stat->parent)));
+  }
+}
+
 // Stops writing when the time is up, whatever the caller's own progress says.
 format::WriteOptions with_deadline(const format::WriteOptions& options, const Deadline& deadline) {
   format::WriteOptions limited = options;
@@ -153,6 +168,7 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
       [&request] { return scope_members(request.target, request.scope); }, deadline.left_ms()));
   capture::Captured captured = TRY(capture::capture(freeze, options));
   captured.image.origin.scope = static_cast<u32>(request.scope);
+  note_lost_zombies(report, request);
   // A small program runs on while its image is written. One that is to be signalled afterwards is
   // let go only when the image is safe.
   const bool early =

@@ -3,7 +3,6 @@
 #include "engine/scope.h"
 
 #include <fmt/format.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -89,19 +88,6 @@ Result<ScopeMembers> with_id(Pid id, Scope scope) {
   return found;
 }
 
-// A process that is ending or in the middle of an execve looks for a moment like one that nobody
-// may trace.
-std::optional<Error> lasting_obstacle(Pid pid) {
-  constexpr int kTries = 20;
-  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 1'000'000};
-  auto obstacle = trace::tracing_obstacle(pid);
-  for (int i = 0; i < kTries && obstacle && obstacle->code == EPERM; ++i) {
-    (void)::nanosleep(&kPause, nullptr);  // waking early is harmless
-    obstacle = trace::tracing_obstacle(pid);
-  }
-  return obstacle;
-}
-
 }  // namespace
 
 Result<ScopeMembers> find_scope(Pid target, Scope scope) {
@@ -126,7 +112,7 @@ Result<std::vector<Pid>> scope_members(Pid target, Scope scope) {
 Result<void> check_traceable(const std::vector<Pid>& pids) {
   std::vector<Refusal> refusals;
   for (const Pid pid : pids) {
-    auto obstacle = lasting_obstacle(pid);
+    auto obstacle = trace::tracing_obstacle(pid);
     if (!obstacle || (obstacle->code == ESRCH && pids.size() > 1)) continue;
     if (pids.size() == 1) return *std::move(obstacle);
     refusals.push_back({.subject = "process " + proc::describe(pid),

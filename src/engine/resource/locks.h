@@ -6,6 +6,9 @@
 
 namespace stasis::resource {
 
+// Locks that this descriptor shows and `file` has not yet: other processes' POSIX locks.
+void add_locks(const FdFacts& facts, model::OpenFile& file);
+
 Result<void> take_open_file_locks(int fd, model::OpenFileIndex index,
                                   const RestoreContext& context);
 // EAGAIN naming the holder if somebody else has what a process of the image must take later.

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/sys.h"
 #include "resource/handler.h"
+#include "resource/locks.h"
 
 namespace stasis::resource {
 namespace {
@@ -45,6 +48,14 @@ Result<void> add_owner(const FdFacts& facts, model::OpenFile& file) {
 }
 
 }  // namespace
+
+void add_locks(const FdFacts& facts, model::OpenFile& file) {
+  for (model::FileLock& lock : locks_of(facts)) {
+    if (std::ranges::find(file.locks, lock) == file.locks.end()) {
+      file.locks.push_back(std::move(lock));
+    }
+  }
+}
 
 std::vector<Refusal> obstacles(const FdFacts& facts, CaptureContext& context) {
   std::vector<Refusal> refusals;

@@ -25,21 +25,9 @@ void sleep_a_moment() {
   (void)::nanosleep(&pause, nullptr);  // waking early is harmless
 }
 
-std::optional<Error> obstacle_of(Pid pid) {
-  if (auto obstacle = tracing_obstacle(pid)) return obstacle;
-  return call_obstacle(pid, pid);
-}
-
-// A process that is ending, or in the middle of an execve, looks like one that may not be traced.
-// ESRCH: it is gone by now.
 Result<void> refuse_early(Pid pid) {
-  constexpr int kTries = 20;
-  std::optional<Error> obstacle = obstacle_of(pid);
-  for (int i = 0; i < kTries && obstacle && obstacle->code == EPERM; ++i) {
-    sleep_a_moment();
-    obstacle = obstacle_of(pid);
-  }
-  if (obstacle) return *std::move(obstacle);
+  if (auto obstacle = tracing_obstacle(pid)) return *std::move(obstacle);
+  if (auto obstacle = call_obstacle(pid, pid)) return *std::move(obstacle);
   return {};
 }
 

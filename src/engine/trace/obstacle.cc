@@ -3,6 +3,7 @@
 // exactly as PTRACE_SEIZE would be. Touches nothing.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,7 +58,33 @@ bool may_trace(Pid pid, const std::vector<Pid>& threads) {
   return false;
 }
 
+bool is_kernel_thread(Pid pid) {
+  constexpr u32 kKernelThread = 0x00200000;  // PF_KTHREAD
+  const auto stat = proc::read_stat(pid);
+  return stat.ok() && (stat->flags & kKernelThread) != 0;
+}
+
+// A process that is ending, or in the middle of an execve(2), looks for a moment like one that may
+// not be traced. Where nothing else speaks against it, it is asked again.
+bool may_trace_by_and_by(Pid pid) {
+  constexpr int kTries = 10;
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 1'000'000};
+  for (int i = 0; i < kTries; ++i) {
+    const auto threads = proc::read_threads(pid);
+    if (may_trace(pid, threads.ok() ? *threads : std::vector<Pid>())) return true;
+    const auto status = proc::read_status(pid);
+    const bool gone = !status || status->state == 'Z' || status->state == 'X';
+    const u32 ours = ::geteuid();
+    if (gone || (ours != 0 && status->uids.front() != ours) || is_kernel_thread(pid)) return false;
+    (void)::nanosleep(&kPause, nullptr);  // waking early is harmless
+  }
+  return false;
+}
+
 Error diagnose(Pid pid, const proc::Status& status) {
+  if (is_kernel_thread(pid)) {
+    return fail(EPERM, cannot_attach(pid), "It is a thread of the kernel, not a program.");
+  }
   const u32 ours = ::geteuid();
   for (const u32 uid : status.uids) {
     if (uid == ours || ours == 0) continue;
@@ -75,10 +102,8 @@ Error diagnose(Pid pid, const proc::Status& status) {
                 "It is not dumpable (a set-user-id program, a file that may not be read, or "
                 "prctl(PR_SET_DUMPABLE, 0)): only root may trace it.");
   }
-  return fail(
-      EPERM, cannot_attach(pid),
-      "The kernel does not say why: a kernel thread, a security module, or capabilities that "
-      "you lack.");
+  return fail(EPERM, cannot_attach(pid),
+              "The kernel does not say why: a security module, or capabilities that you lack.");
 }
 
 }  // namespace
@@ -94,12 +119,12 @@ std::optional<Error> tracing_obstacle(Pid pid) {
         "A process can have only one tracer (a debugger, strace, another checkpoint): end it "
         "first.");
   }
-  const auto threads = proc::read_threads(pid);
-  if (may_trace(pid, threads.ok() ? *threads : std::vector<Pid>())) return std::nullopt;
-  if (status->state == 'Z' && status->threads <= 1) {
+  if (may_trace_by_and_by(pid)) return std::nullopt;
+  const auto now = proc::read_status(pid);
+  if (!now || now->state == 'X' || (now->state == 'Z' && now->threads <= 1)) {
     return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
   }
-  return diagnose(pid, *status);
+  return diagnose(pid, *now);
 }
 
 std::optional<Error> call_obstacle(Pid pid, Pid tid) {

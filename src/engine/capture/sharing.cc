@@ -1,0 +1,59 @@
+// kcmp(2) puts processes into an order for each thing that can be shared; those that share it are
+// neighbours then, so that the cost stays near-linear.
+#include "capture/sharing.h"
+
+#include <fmt/format.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "proc/status.h"
+
+namespace stasis::capture {
+namespace {
+
+struct Kind {
+  int type;
+  std::string_view what;
+};
+constexpr Kind kMemory = {KCMP_VM, "its memory (vfork(2), or clone(2) with CLONE_VM)"};
+constexpr Kind kFiles = {KCMP_FILES, "its descriptor table (clone(2) with CLONE_FILES)"};
+constexpr Kind kDirectory = {KCMP_FS, "its working directory and umask (clone(2) with CLONE_FS)"};
+
+// 0 equal, 1 less, 2 greater; -1: one of them is gone.
+long compare(Pid a, Pid b, int type) {
+  const auto order = sys::raw("compare", "processes", SYS_kcmp, a, b, type, 0UL, 0UL);
+  return order.ok() ? *order : -1;
+}
+
+void add_sharers(std::span<const Pid> pids, const Kind& kind, std::vector<Refusal>& refusals) {
+  struct Entry {
+    Pid pid, thread;  // the thread through which the kernel tells of the process
+  };
+  std::vector<Entry> sorted;
+  for (const Pid pid : pids) sorted.push_back({pid, proc::live_thread(pid)});
+  std::ranges::stable_sort(sorted, [&](const Entry& a, const Entry& b) {
+    return compare(a.thread, b.thread, kind.type) == 1;
+  });
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    if (compare(sorted[i - 1].thread, sorted[i].thread, kind.type) != 0) continue;
+    refusals.push_back({.subject = "process " + proc::describe(sorted[i].pid),
+                        .reason = fmt::format("it shares {} with process {}", kind.what,
+                                              proc::describe(sorted[i - 1].pid)),
+                        .advice = {}});
+  }
+}
+
+}  // namespace
+
+std::vector<Refusal> sharing_refusals(std::span<const Pid> pids, bool memory) {
+  std::vector<Refusal> refusals;
+  if (memory) add_sharers(pids, kMemory, refusals);
+  add_sharers(pids, kFiles, refusals);
+  add_sharers(pids, kDirectory, refusals);
+  return refusals;
+}
+
+}  // namespace stasis::capture

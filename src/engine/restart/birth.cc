@@ -189,16 +189,16 @@ Result<Pid> clone_newborn(const NewbornPlan& plan, const Gate& gate, Parent pare
   return static_cast<Pid>(pid);
 }
 
-void drop_newborn(Pid pid, Parent parent) {
+void drop_newborn(Pid pid) {
   (void)::kill(pid, SIGKILL);  // it waits at the gate, so it is there
-  if (parent == Parent::kUs) (void)trace::wait_for(pid, true);  // nobody else knows it
+  // Nobody else knows it; one that is our parent's child and was not seized yet answers ECHILD.
+  (void)trace::wait_for(pid, true);
 }
 
-Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate gate,
-                           Scratch scratch) {
+Result<Born> raise_newborn(Pid pid, const NewbornPlan& plan, Gate gate, Scratch scratch) {
   gate.theirs.reset();
   auto born = raise(pid, plan, gate, scratch);
-  if (!born) drop_newborn(pid, parent);
+  if (!born) drop_newborn(pid);
   return born;
 }
 

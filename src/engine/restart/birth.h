@@ -56,7 +56,7 @@ enum class Parent { kUs, kOurParent };
 // Clones a newborn; with `id` != 0 by clone3(set_tid). EPERM: not allowed, EEXIST: in use.
 Result<Pid> clone_newborn(const NewbornPlan& plan, const Gate& gate, Parent parent, Pid id);
 // Ends a newborn that has not passed the gate (it got the wrong id).
-void drop_newborn(Pid pid, Parent parent);
+void drop_newborn(Pid pid);
 
 // Seizes the newborn behind the gate, lets it become its program, and empties it. On error it is
 // dead. `became` tells whether the exec worked; if not it is a copy of us, emptied.
@@ -65,7 +65,6 @@ struct Born {
   bool became = false;
   std::string obstacle;  // why not
 };
-Result<Born> raise_newborn(Pid pid, Parent parent, const NewbornPlan& plan, Gate gate,
-                           Scratch scratch);
+Result<Born> raise_newborn(Pid pid, const NewbornPlan& plan, Gate gate, Scratch scratch);
 
 }  // namespace stasis::restart

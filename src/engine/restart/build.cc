@@ -1,5 +1,5 @@
-// build(): the passes of a restart in their order. On an error the targets, which BuildState owns,
-// are killed and reaped as it goes out of scope.
+// build(): the passes of a restart in their order. On an error everybody made so far is killed and
+// reaped.
 #include "restart/build.h"
 
 #include "resource/restore.h"
@@ -8,22 +8,22 @@
 #include "restart/ids.h"
 #include "restart/passes.h"
 #include "restart/release.h"
+#include "restart/transients.h"
 
 namespace stasis::restart {
 namespace {
 
 using Pass = Result<void> (*)(BuildState& state, size_t process);
 
-// Each pass is done for all processes before the next one begins.
+// Each pass is done for all processes before the next one begins: all are complete before any of
+// them runs.
 constexpr Pass kPasses[] = {
     rebuild_memory,      // areas, contents, vdso home
     place_descriptors,   // needs no limit on their number yet
     rebuild_attributes,  // limits, actions, timers, pending signals, ...
     rebuild_threads,     // what threads set for themselves
-    rebuild_groups,
     settle_descriptors,  // epoll members, locks, timers
     finish_process,      // the scratch area goes; registers
-    release_process,
 };
 
 // Everything that the targets are to inherit exists before the first of them: open files, files
@@ -58,6 +58,26 @@ Built describe(const BuildState& state) {
   return built;
 }
 
+// Only the processes of the image are left; they are in its order from here on.
+void settle_family(BuildState& state) {
+  for (auto& [member, target] : state.born) state.targets.push_back(std::move(target));
+  state.born.clear();
+}
+
+Result<Built> bring_up(BuildState& state) {
+  TRY(give_birth(state, TRY(collect_descriptors(state))));
+  TRY(form_groups(state));
+  TRY(end_transients(state));
+  settle_family(state);
+  const size_t processes = state.targets.size();
+  for (const Pass pass : kPasses) {
+    for (size_t process = 0; process < processes; ++process) TRY(pass(state, process));
+  }
+  // Children first: nobody may miss a parent that has run and gone already.
+  for (size_t process = processes; process-- > 0;) TRY(release_process(state, process));
+  return describe(state);
+}
+
 }  // namespace
 
 Result<Built> build(resource::RestoreContext& context, const RawAccess& raw,
@@ -67,13 +87,9 @@ Result<Built> build(resource::RestoreContext& context, const RawAccess& raw,
   const resource::Restored restored = TRY(resource::create_open_files(context));
   for (const UniqueFd& file : restored.open_files) state.open_files.push_back(file.get());
 
-  TRY(give_birth(state, TRY(collect_descriptors(state))));
-  for (const Pass pass : kPasses) {
-    for (size_t process = 0; process < context.image.processes.size(); ++process) {
-      TRY(pass(state, process));
-    }
-  }
-  return describe(state);
+  auto built = bring_up(state);
+  if (!built) abandon(state);
+  return built;
 }
 
 }  // namespace stasis::restart

@@ -1,49 +1,39 @@
-// setsid and setpgid, made by the process itself; and the permission to be traced by everybody of
-// the same user, without which Yama would forbid the next checkpoint (not inherited by children).
+// setpgid(2), made by each process itself. A group exists as long as somebody is in it, so that who
+// founded one may go on to another afterwards.
 #include "restart/groups.h"
 
 #include <fmt/format.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
+
+#include <set>
 
 namespace stasis::restart {
 namespace {
 
-Result<bool> add_session(trace::Script& script, const BuildState& state,
-                         const model::Process& process) {
-  if (!state.options.restore_session) return false;
-  if (process.session == process.pid) {
-    script.call(fmt::format("begin session {}", process.session), SYS_setsid, {});
-    return true;
-  }
-  // A member inherited the session from its parent, if that was restored.
-  if (state.ids.contains(process.session)) return false;
-  return fail(
-      EPERM, fmt::format("cannot join session {}: its leader is not in the image", process.session),
-      "restart without --restore-sid");
-}
-
-void add_group(trace::Script& script, const BuildState& state, const model::Process& process) {
-  const auto leader = state.ids_inside.find(process.group);
-  const Pid group = leader == state.ids_inside.end() ? process.group : leader->second;
-  const bool leads = process.group == process.pid;
-  script.call(fmt::format("{} process group {}", leads ? "begin" : "join", group), SYS_setpgid,
-              {u64{0}, leads ? u64{0} : static_cast<u64>(group)});
+Result<void> set_group(BuildState& state, size_t member, std::string_view verb, Pid group, u64 id) {
+  trace::Script script;
+  script.call(fmt::format("{} process group {}", verb, group), SYS_setpgid, {u64{0}, id});
+  TRY(state.born.at(member).run(script).context(
+      fmt::format("while restoring the group of process {}", state.family.members[member].id)));
+  return {};
 }
 
 }  // namespace
 
-Result<void> rebuild_groups(BuildState& state, size_t process) {
-  const model::Process& image = state.process(process);
-  trace::Script script;
-  const bool leads_session = TRY(add_session(script, state, image));
-  if (state.options.restore_group && !leads_session) add_group(script, state, image);
-#ifdef PR_SET_PTRACER
-  script.attempt("allow tracing", SYS_prctl,
-                 {u64{PR_SET_PTRACER}, u64{PR_SET_PTRACER_ANY}, u64{0}, u64{0}, u64{0}});
-#endif
-  TRY(state.targets[process].run(script).context(
-      fmt::format("while restoring the groups of process {}", image.pid)));
+Result<void> form_groups(BuildState& state) {
+  const std::vector<Member>& members = state.family.members;
+  std::set<Pid> groups;
+  for (const Member& member : members) groups.insert(member.group);
+  for (size_t i = 0; i < members.size(); ++i) {
+    // The leader of a session has its group already.
+    if (!groups.contains(members[i].id) || members[i].leads_session) continue;
+    TRY(set_group(state, i, "found", members[i].id, 0));
+  }
+  for (size_t i = 0; i < members.size(); ++i) {
+    const Pid group = members[i].group;
+    if (group == 0 || group == members[i].id) continue;
+    TRY(set_group(state, i, "join", group, static_cast<u64>(state.ids_inside.at(group))));
+  }
   return {};
 }
 

@@ -36,6 +36,10 @@ int exit_at_once(void*) {
   return 0;
 }
 
+bool is_stand_in(const BuildState& state, const Birth& birth) {
+  return birth.thread == 0 && state.family.members[birth.member].role == Role::kStandIn;
+}
+
 // A thread of ours that has gone again when this returns: takes one id.
 Result<Pid> burn_one() {
   alignas(16) std::array<std::byte, 4096> stack;  // ours waits (CLONE_VFORK) while it is in use
@@ -52,17 +56,18 @@ Result<Pid> read_number(const std::string& path, std::string_view text) {
   return number;
 }
 
-// The longest stretch of `wants` from `first` on that one script can make: one creator, short gaps.
-std::vector<Order> next_batch(const model::Image& image, const std::vector<IdWant>& wants,
+// The longest stretch of `births` from `first` on that one script can make: one maker, short gaps.
+std::vector<Order> next_batch(const BuildState& state, const std::vector<Birth>& births,
                               size_t first) {
-  const size_t creator = creator_of(image, wants[first]);
-  std::vector<Order> batch = {{.want = wants[first]}};
-  for (size_t i = first + 1; i < wants.size(); ++i) {
-    const Pid gap = wants[i].id - wants[i - 1].id - 1;
-    if (creator_of(image, wants[i]) != creator || gap < 0 || gap > kShortGap) break;
-    Order order{.want = wants[i]};
-    const Pid pass = CounterWalk::predecessor(wants[i].id);
-    if (pass > wants[i - 1].id) {
+  const size_t maker = maker_of(state.family, births[first]);
+  std::vector<Order> batch = {{.birth = births[first]}};
+  for (size_t i = first + 1; i < births.size(); ++i) {
+    const Pid gap = births[i].id - births[i - 1].id - 1;
+    if (maker_of(state.family, births[i]) != maker || gap < 0 || gap > kShortGap) break;
+    if (!state.readiness->is_ready(births[i]) || is_stand_in(state, births[i])) break;
+    Order order{.birth = births[i]};
+    const Pid pass = CounterWalk::predecessor(births[i].id);
+    if (pass > births[i - 1].id) {
       order.pass = pass;
       order.tries = static_cast<u64>(gap) + 1;
     }
@@ -71,31 +76,48 @@ std::vector<Order> next_batch(const model::Image& image, const std::vector<IdWan
   return batch;
 }
 
-// One round: from the counter upwards; what was missed is returned.
-Result<std::vector<IdWant>> walk_once(BuildState& state, CounterWalk& walk,
-                                      const std::vector<IdWant>& wants) {
-  const model::Image& image = state.context.image;
-  std::vector<IdWant> missed;
-  for (size_t i = 0; i < wants.size();) {
-    // A child whose parent, or a thread whose process, is still to come: next round.
-    const size_t creator = creator_of(image, wants[i]);
-    if (!state.ids.contains(image.processes[creator].pid)) {
-      missed.push_back(wants[i++]);
+// Makes births[first] and perhaps the next ones. Returns how many were made, or had an id that is
+// gone for this round.
+struct Step {
+  size_t made = 0;
+  bool missed = false;
+};
+Result<Step> make_next(BuildState& state, CounterWalk& walk, const std::vector<Birth>& births,
+                       size_t first) {
+  TRY(walk.walk_to(births[first].id));
+  if (is_stand_in(state, births[first])) {  // any id is right that is nobody's
+    walk.note(TRY(make_stand_in(state, births[first].member)));
+    return Step{1, false};
+  }
+  if (!walk.is_next(births[first].id)) return Step{0, true};
+  const Made made = TRY(make(state, IdDemand::kExpect, next_batch(state, births, first)));
+  if (made.last != 0) walk.note(made.last);
+  if (!made.missed && made.code != 0) {
+    return sys::error_of(made.code, "make", name_of(state.family, births[first + made.count]));
+  }
+  return Step{made.count, made.missed};
+}
+
+// One round: from the counter upwards, once around; what was missed is returned. A birth whose
+// maker is still to come waits for the next round, as does an id that others were quicker to take.
+Result<std::vector<Birth>> walk_once(BuildState& state, CounterWalk& walk,
+                                     std::vector<Birth> births) {
+  const Pid start = walk.last();
+  std::sort(births.begin(), births.end(), [&](const Birth& a, const Birth& b) {
+    return way_up(start, a.id) < way_up(start, b.id);
+  });
+  std::vector<Birth> missed;
+  bool moved = false;
+  for (size_t i = 0; i < births.size();) {
+    const bool passed = moved && has_passed(start, walk.last(), births[i].id);
+    if (passed || !state.readiness->is_ready(births[i])) {
+      missed.push_back(births[i++]);
       continue;
     }
-    TRY(walk.walk_to(wants[i].id));
-    if (!walk.is_next(wants[i].id)) {
-      missed.push_back(wants[i++]);
-      continue;
-    }
-    const Made made = TRY(make(state, IdDemand::kExpect, next_batch(image, wants, i)));
-    if (made.last != 0) walk.note(made.last);
-    i += made.count;
-    if (made.missed) {
-      missed.push_back(wants[i++]);
-    } else if (made.code != 0) {
-      return sys::error_of(made.code, "make", fmt::format("thread or process {}", wants[i].id));
-    }
+    const Step step = TRY(make_next(state, walk, births, i));
+    moved = moved || walk.last() != start;
+    i += step.made;
+    if (step.missed) missed.push_back(births[i++]);
   }
   return missed;
 }
@@ -147,16 +169,18 @@ Result<void> CounterWalk::walk_to(Pid id) {
   }
 }
 
-Result<void> make_by_walking(BuildState& state, CounterWalk& walk, std::vector<IdWant> wants) {
-  for (int round = 0; !wants.empty(); ++round) {
+Result<void> make_by_walking(BuildState& state, CounterWalk& walk) {
+  std::vector<Birth> births = births_of(state.context.image, state.family);
+  births.erase(births.begin());
+  for (int round = 0; !births.empty(); ++round) {
     TRY(walk.check_time());
-    for (const IdWant& want : wants) {
+    for (const Birth& birth : births) {
       // Only who holds it round after round will keep it; others walk the counter like us.
-      if (round < kRoundsInUse || is_free(want.id)) continue;
-      return fail(EBUSY, fmt::format("found pid {} in use", want.id));
+      if (round < kRoundsInUse || is_free(birth.id)) continue;
+      return fail(EBUSY, fmt::format("found pid {} in use", birth.id));
     }
-    wants = TRY(walk_once(state, walk, wants));
-    if (!wants.empty()) log::debug("missed {} ids: another round", wants.size());
+    births = TRY(walk_once(state, walk, std::move(births)));
+    if (!births.empty()) log::debug("missed {} ids: another round", births.size());
   }
   return {};
 }

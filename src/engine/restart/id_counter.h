@@ -35,7 +35,7 @@ class CounterWalk {
   i64 end_ns_;  // CLOCK_MONOTONIC
 };
 
-// Makes all of `wants` (in walking order, the root excluded, which exists).
-Result<void> make_by_walking(BuildState& state, CounterWalk& walk, std::vector<IdWant> wants);
+// Makes the whole family but for the first member, which exists.
+Result<void> make_by_walking(BuildState& state, CounterWalk& walk);
 
 }  // namespace stasis::restart

@@ -1,11 +1,12 @@
-// One script a creator: [pass over some ids,] clone3, ... and the adoption of what it made. The ids
-// in results are those the creator sees; in a private pid namespace ours differ and are looked up.
+// One script a maker: [pass over some ids,] clone3, ... and the adoption of what it made. The ids
+// in results are those the maker sees; in a private pid namespace ours differ and are looked up.
 #include "restart/id_make.h"
 
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,6 +14,8 @@
 #include "arch/registers.h"
 #include "base/sys.h"
 #include "proc/status.h"
+#include "restart/become.h"
+#include "restart/transients.h"
 #include "stub/stub.h"
 #include "trace/ptrace.h"
 
@@ -23,32 +26,30 @@ constexpr u64 kThreadFlags = u64{CLONE_VM} | CLONE_FS | CLONE_FILES | CLONE_SIGH
                              CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PTRACE;
 constexpr u64 kStackSize = 512;  // of the slot; enough for the stub
 
-std::string name_of(const IdWant& want) {
-  return fmt::format("{} {}", want.thread == 0 ? "process" : "thread", want.id);
-}
-
-// struct clone_args for a want, as data of the script.
-Result<trace::DataRef> clone_arguments(const BuildState& state, const Target& creator,
-                                       const IdWant& want, size_t slot, IdDemand demand,
+// struct clone_args for a birth, as data of the script.
+Result<trace::DataRef> clone_arguments(const BuildState& state, const Target& maker,
+                                       const Birth& birth, size_t slot, IdDemand demand,
                                        trace::Script& script) {
   clone_args arguments = {};
-  if (want.thread == 0) {
-    arguments.flags = CLONE_PTRACE;
-    arguments.exit_signal = SIGCHLD;
+  if (birth.thread == 0) {
+    const Member& member = state.family.members[birth.member];
+    arguments.flags = CLONE_PTRACE | (member.sibling ? u64{CLONE_PARENT} : 0);
+    // The kernel gives a sibling its maker's.
+    arguments.exit_signal = member.sibling ? 0 : static_cast<u64>(member.exit_signal);
   } else {
-    const model::Thread& thread = state.process(want.process).threads[want.thread];
+    const model::Thread& thread = state.process(birth.member).threads[birth.thread];
     const auto registers = TRY(arch::from_bytes(thread.registers.general));
     arguments.flags = kThreadFlags;
     if (thread.tid_address) arguments.flags |= CLONE_CHILD_CLEARTID;
     arguments.child_tid = thread.tid_address.value;
     arguments.tls = arch::thread_pointer(registers).value;
-    arguments.stack = (creator.stack_of(slot) - kStackSize).value;
+    arguments.stack = (maker.stack_of(slot) - kStackSize).value;
     arguments.stack_size = kStackSize;
   }
   if (demand == IdDemand::kSetTid) arguments.set_tid_size = 1;
   const trace::DataRef data = script.object(arguments);
   if (demand == IdDemand::kSetTid) {
-    script.point(data, offsetof(clone_args, set_tid), script.object(want.id));
+    script.point(data, offsetof(clone_args, set_tid), script.object(birth.id));
   }
   return data;
 }
@@ -58,29 +59,30 @@ struct Plan {
   std::vector<size_t> clones;  // index of the operation that makes orders[i]
 };
 
-Result<Plan> plan_script(const BuildState& state, const Target& creator, IdDemand demand,
+Result<Plan> plan_script(const BuildState& state, const Target& maker, IdDemand demand,
                          std::span<const Order> orders) {
   Plan plan;
-  size_t slot = creator.threads().size();
+  size_t slot = maker.threads().size();
   for (const Order& order : orders) {
     if (order.pass != 0) {
       plan.script.burn(fmt::format("pass over id {}", order.pass), order.pass, order.tries);
     }
     const trace::DataRef arguments =
-        TRY(clone_arguments(state, creator, order.want, slot, demand, plan.script));
+        TRY(clone_arguments(state, maker, order.birth, slot, demand, plan.script));
     std::vector<trace::Argument> args = {arguments, u64{CLONE_ARGS_SIZE_VER1}};
-    const std::string what = fmt::format("make {}", name_of(order.want));
-    plan.clones.push_back(demand == IdDemand::kExpect
-                              ? plan.script.expect(what, order.want.id, SYS_clone3, std::move(args))
-                              : plan.script.call(what, SYS_clone3, std::move(args)));
-    if (order.want.thread != 0) ++slot;
+    const std::string what = "make " + name_of(state.family, order.birth);
+    plan.clones.push_back(
+        demand == IdDemand::kExpect
+            ? plan.script.expect(what, order.birth.id, SYS_clone3, std::move(args))
+            : plan.script.call(what, SYS_clone3, std::move(args)));
+    if (order.birth.thread != 0) ++slot;
   }
   return plan;
 }
 
-// A thread or process that got a wrong id: lets it exit before it ran.
-Result<void> remove(const Target& creator, Pid tid) {
-  const RemoteAddr call = arch::find_call(stub::code(), creator.scratch().start);
+// A thread that got a wrong id: lets it exit before it ran.
+Result<void> drop_thread(const Target& maker, Pid tid) {
+  const RemoteAddr call = arch::find_call(stub::code(), maker.scratch().start);
   TRY(trace::wait_for(tid, true));
   arch::Registers registers = TRY(trace::get_registers(tid));
   arch::set_call(registers, call, SYS_exit, {});
@@ -90,74 +92,112 @@ Result<void> remove(const Target& creator, Pid tid) {
   return {};
 }
 
-// Id as the creator sees it -> as we see it, for all tasks of the creator and its children.
-Result<std::map<Pid, Pid>> look_up_ids(Pid creator) {
+Result<void> drop(BuildState& state, Target& maker, const Birth& birth, Pid outside, Pid inside) {
+  if (birth.thread != 0) return drop_thread(maker, outside);
+  return drop_child(maker, state.family.members[birth.member], outside, inside);
+}
+
+// Ids as those see them that may be new -> as we see them: tasks of the maker, its children, and
+// ours (its siblings). Nothing where they are the same.
+Result<std::map<Pid, Pid>> look_up_ids(const BuildState& state, Pid maker) {
   std::map<Pid, Pid> ids;
-  for (const Pid tid : TRY(proc::read_threads(creator))) {
-    ids[TRY(proc::read_status(creator, tid)).namespace_pids.back()] = tid;
+  if (state.way != IdWay::kNamespaces) return ids;
+  for (const Pid tid : TRY(proc::read_threads(maker))) {
+    ids[TRY(proc::read_status(maker, tid)).namespace_pids.back()] = tid;
   }
-  for (const Pid child : TRY(proc::read_children(creator))) {
-    ids[TRY(proc::read_status(child)).namespace_pids.back()] = child;
+  std::vector<Pid> others = TRY(proc::read_children(maker));
+  const std::vector<Pid> ours = TRY(proc::read_children(::getpid()));
+  others.insert(others.end(), ours.begin(), ours.end());
+  for (const Pid pid : others) {
+    const auto status = proc::read_status(pid);  // a child of ours that is none of these may end
+    if (status && status->namespace_pids.size() > 1) ids[status->namespace_pids.back()] = pid;
   }
   return ids;
 }
 
-void note(BuildState& state, const IdWant& want, Pid outside, Pid inside) {
-  const model::Process& process = state.process(want.process);
-  const Pid saved = want.thread == 0 ? process.pid : process.threads[want.thread].tid;
-  state.ids[saved] = outside;
-  state.ids_inside[saved] = inside;
+void note(BuildState& state, const Birth& birth, Pid outside, Pid inside) {
+  if (birth.thread == 0) state.own_ids[outside] = inside;
+  state.readiness->note(birth);
+  if (state.family.members[birth.member].role == Role::kStandIn) return;
+  state.ids[birth.id] = outside;
+  state.ids_inside[birth.id] = inside;
 }
 
-Result<void> adopt(BuildState& state, Target& creator, const IdWant& want, Pid outside,
-                   Pid inside) {
+// Consumes its first stop.
+Result<void> adopt(BuildState& state, Target& maker, const Birth& birth, Pid outside, Pid inside) {
   const trace::Stop stop = TRY(trace::wait_for(outside, true));
-  if (!stop.alive()) return fail(ESRCH, fmt::format("{} died as it was made", name_of(want)));
-  note(state, want, outside, inside);
-  if (want.thread != 0) {
-    creator.add_thread(outside);
-  } else {
-    state.targets.emplace_back(outside, creator.scratch(), TRY(trace::RemoteMemory::open(outside)));
+  if (!stop.alive()) {
+    return fail(ESRCH, fmt::format("{} died as it was made", name_of(state.family, birth)));
   }
+  if (birth.thread != 0) {
+    maker.add_thread(outside);
+  } else {
+    state.born.emplace(birth.member,
+                       Target(outside, maker.scratch(), TRY(trace::RemoteMemory::open(outside))));
+  }
+  note(state, birth, outside, inside);
   return {};
+}
+
+// All births of one maker that are possible now, but for stand-ins, which are made at once.
+Result<void> make_ready(BuildState& state, IdDemand demand, const std::vector<Birth>& births) {
+  std::vector<Order> orders;
+  for (const Birth& birth : births) {
+    const bool is_there = birth.thread == 0 && state.readiness->exists(birth.member);
+    if (is_there || !state.readiness->is_ready(birth)) continue;
+    if (birth.thread == 0 && state.family.members[birth.member].role == Role::kStandIn) {
+      TRY(make_stand_in(state, birth.member));
+    } else {
+      orders.push_back({.birth = birth});
+    }
+  }
+  const Made made = TRY(make(state, demand, orders));
+  if (made.count == orders.size()) return {};
+  return sys::error_of(made.code, "make", name_of(state.family, orders[made.count].birth));
 }
 
 }  // namespace
 
-Target& target_of(BuildState& state, size_t process) {
-  const Pid pid = state.ids.at(state.process(process).pid);
-  return *std::find_if(state.targets.begin(), state.targets.end(),
-                       [&](const Target& target) { return target.pid() == pid; });
-}
-
-size_t creator_of(const model::Image& image, const IdWant& want) {
-  if (want.thread != 0) return want.process;
-  const Pid parent = image.processes[want.process].parent;
-  for (size_t i = 0; i < image.processes.size(); ++i) {
-    if (image.processes[i].pid == parent) return i;
+std::string name_of(const Family& family, const Birth& birth) {
+  if (birth.thread != 0) return fmt::format("thread {}", birth.id);
+  switch (family.members[birth.member].role) {
+    case Role::kProcess:
+      return fmt::format("process {}", birth.id);
+    case Role::kZombie:
+      return fmt::format("zombie {}", birth.id);
+    case Role::kStandIn:
+      return "a parent of orphans";
+    case Role::kGhost:
+      return fmt::format("a leader for {} {}",
+                         family.members[birth.member].leads_session ? "session" : "process group",
+                         birth.id);
   }
-  return 0;  // its parent is not in the image: the root stands in
+  return "a process";
 }
 
 Result<Made> make(BuildState& state, IdDemand demand, std::span<const Order> orders) {
   if (orders.empty()) return Made{};
-  Target& creator = target_of(state, creator_of(state.context.image, orders.front().want));
-  const Plan plan = TRY(plan_script(state, creator, demand, orders));
-  const trace::ScriptRun run = TRY(creator.run_partly(plan.script));
+  const size_t maker_index = maker_of(state.family, orders.front().birth);
+  Target& maker = state.born.at(maker_index);
+  const Plan plan = TRY(plan_script(state, maker, demand, orders));
+  const trace::ScriptRun run = TRY(maker.run_partly(plan.script));
 
   Made made;
-  std::map<Pid, Pid> ours;
-  if (state.way == IdWay::kNamespaces) ours = TRY(look_up_ids(creator.pid()));
+  const std::map<Pid, Pid> ours = TRY(look_up_ids(state, maker.pid()));
   const auto outside = [&](Pid inside) {
     const auto found = ours.find(inside);
     return found == ours.end() ? inside : found->second;
   };
   for (size_t i = 0; i < orders.size() && plan.clones[i] < run.done; ++i) {
     const Pid inside = static_cast<Pid>(run.results[plan.clones[i]]);
-    TRY(adopt(state, creator, orders[i].want, outside(inside), inside));
+    TRY(adopt(state, maker, orders[i].birth, outside(inside), inside));
     made.last = inside;
     ++made.count;
   }
+  for (const Order& order : orders.first(made.count)) {
+    if (order.birth.thread == 0) TRY(settle_in(state, order.birth.member));
+  }
+  TRY(begin_session_when_ready(state, maker_index));
   if (run.done == plan.script.size()) return made;
   const i64 answer = run.results[run.done];
   if (answer < 0) {
@@ -167,43 +207,70 @@ Result<Made> make(BuildState& state, IdDemand demand, std::span<const Order> ord
   made.missed = true;
   made.last = static_cast<Pid>(answer);
   const bool cloned = std::binary_search(plan.clones.begin(), plan.clones.end(), run.done);
-  if (cloned) TRY(remove(creator, outside(made.last)));
+  if (cloned) {
+    TRY(drop(state, maker, orders[made.count].birth, outside(made.last), made.last));
+  }
   return made;
 }
 
+Result<Pid> make_stand_in(BuildState& state, size_t member) {
+  const std::vector<Birth> all = births_of(state.context.image, state.family);
+  Target& maker = state.born.at(state.family.members[member].maker);
+  const Order order = {.birth = {state.family.members[member].id, member, 0}};
+  const Plan plan = TRY(plan_script(state, maker, IdDemand::kAny, std::span(&order, 1)));
+  const auto is_wanted = [&](Pid id) {
+    return state.way != IdWay::kNew && std::any_of(all.begin(), all.end(), [&](const Birth& birth) {
+             return birth.id == id && birth.member != member;
+           });
+  };
+  // The kernel gives ascending ids, so that the wanted ones end.
+  for (size_t tries = 0; tries <= all.size(); ++tries) {
+    const trace::ScriptOutcome outcome = TRY(maker.run(plan.script));
+    const Pid inside = static_cast<Pid>(outcome.results.front());
+    const std::map<Pid, Pid> ours = TRY(look_up_ids(state, maker.pid()));
+    const Pid outside = ours.contains(inside) ? ours.at(inside) : inside;
+    if (is_wanted(inside)) {
+      TRY(drop_child(maker, state.family.members[member], outside, inside));
+      continue;
+    }
+    TRY(adopt(state, maker, order.birth, outside, inside));
+    TRY(settle_in(state, member));
+    TRY(begin_session_when_ready(state, state.family.members[member].maker));
+    return inside;
+  }
+  return fail(EBUSY, "the kernel gives only ids that the image needs");
+}
+
 Result<void> make_all(BuildState& state, IdDemand demand) {
-  const model::Image& image = state.context.image;
-  for (size_t process = 0; process < image.processes.size(); ++process) {
-    std::vector<Order> orders;
-    const auto finish = [&]() -> Result<void> {
-      const Made made = TRY(make(state, demand, orders));
-      if (made.count == orders.size()) return {};
-      return sys::error_of(made.code, "make", name_of(orders[made.count].want));
-    };
-    if (process > 0) {
-      orders = {{.want = {image.processes[process].pid, process, 0}}};
-      TRY(finish());
+  std::map<size_t, std::vector<Birth>> births;
+  for (const Birth& birth : births_of(state.context.image, state.family)) {
+    if (birth.thread != 0 || birth.member != 0) {
+      births[maker_of(state.family, birth)].push_back(birth);
     }
-    orders.clear();
-    const auto& threads = image.processes[process].threads;
-    for (size_t i = 1; i < threads.size(); ++i) {
-      orders.push_back({.want = {threads[i].tid, process, i}});
+  }
+  for (const size_t maker : makers_first(state.family)) {
+    const auto theirs = births.find(maker);
+    if (theirs == births.end()) continue;
+    const bool in_two_steps = !state.readiness->may_begin_session(maker);
+    TRY(make_ready(state, demand, theirs->second));
+    if (in_two_steps) {
+      std::erase_if(theirs->second, [](const Birth& birth) { return birth.thread != 0; });
+      TRY(make_ready(state, demand, theirs->second));
     }
-    TRY(finish());
   }
   return {};
 }
 
-Result<void> note_root(BuildState& state, Target target) {
+Result<void> note_first(BuildState& state, Target target) {
   const Pid outside = target.pid();
   const Pid inside = state.way == IdWay::kNamespaces
                          ? TRY(proc::read_status(outside)).namespace_pids.back()
                          : outside;
-  state.targets.clear();
-  state.targets.reserve(state.context.image.processes.size());  // references to them must stay
-  state.targets.push_back(std::move(target));
-  note(state, {inside, 0, 0}, outside, inside);
-  return {};
+  state.readiness.emplace(state.family);
+  state.born.clear();
+  state.born.emplace(0, std::move(target));
+  note(state, {state.family.members.front().id, 0, 0}, outside, inside);
+  return settle_in(state, 0);
 }
 
 }  // namespace stasis::restart

@@ -1,12 +1,12 @@
-// Makes the threads and children of processes whose memory is still empty: one script in the
-// creator, CLONE_PTRACE, so that each is ours and stopped before its first instruction.
+// Makes threads, children and siblings of processes whose memory is still empty: one script in the
+// maker, CLONE_PTRACE, so that each is ours and stopped before its first instruction.
 #pragma once
 
 #include <span>
 #include <vector>
 
 #include "base/result.h"
-#include "restart/ids.h"
+#include "restart/family.h"
 #include "restart/passes.h"
 
 namespace stasis::restart {
@@ -17,10 +17,10 @@ enum class IdDemand {
   kAny,
 };
 
-// A want, and the id that is to be passed over right before it (with kExpect; 0: none), which may
+// A birth, and the id that is to be passed over right before it (with kExpect; 0: none), which may
 // take that many tries.
 struct Order {
-  IdWant want;
+  Birth birth;
   Pid pass = 0;
   u64 tries = 0;
 };
@@ -32,20 +32,20 @@ struct Made {
   int code = 0;         // ... or the errno for which it could not be made
 };
 
-// The target of a process of the image; it must exist. (While births go on the targets are in the
-// order in which they were born.)
-Target& target_of(BuildState& state, size_t process);
+// "process 12", "thread 13", "zombie 14", "a process for group 15".
+std::string name_of(const Family& family, const Birth& birth);
 
-// The process that makes it: of a thread its own, of a process the one of its parent in the image.
-size_t creator_of(const model::Image& image, const IdWant& want);
-
-// All orders must have the same creator, whose target exists. What got a wrong id is gone again.
+// All orders must have the same maker, which exists, and be ready; none is a stand-in. What got a
+// wrong id is gone again.
 Result<Made> make(BuildState& state, IdDemand demand, std::span<const Order> orders);
 
-// Everything but the root, at once, for kSetTid and kAny. EEXIST and EPERM as errors.
+// Makes a stand-in with any id that is nobody's; returns the last id that the kernel gave.
+Result<Pid> make_stand_in(BuildState& state, size_t member);
+
+// Everything but the first, at once, for kSetTid and kAny. EEXIST and EPERM as errors.
 Result<void> make_all(BuildState& state, IdDemand demand);
 
-// The first target: the root.
-Result<void> note_root(BuildState& state, Target target);
+// The first member, born and with its program; forgets all others.
+Result<void> note_first(BuildState& state, Target target);
 
 }  // namespace stasis::restart

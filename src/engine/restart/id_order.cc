@@ -1,6 +1,7 @@
 // The arithmetic of ids: orders, distances on the pid counter's circle, and which rungs of the
 // ladder there are. Pure.
 #include <algorithm>
+#include <limits>
 
 #include "restart/ids.h"
 
@@ -12,33 +13,21 @@ constexpr u64 kShortWalkSeconds = 3;
 
 }  // namespace
 
-std::vector<IdWant> ids_in_walking_order(const model::Image& image) {
-  std::vector<IdWant> wants;
-  for (size_t process = 0; process < image.processes.size(); ++process) {
-    const auto& threads = image.processes[process].threads;
-    wants.push_back({image.processes[process].pid, process, 0});
-    for (size_t i = 1; i < threads.size(); ++i) wants.push_back({threads[i].tid, process, i});
-  }
-  if (wants.empty()) return wants;
-  const Pid root = wants.front().id;
-  std::sort(wants.begin(), wants.end(), [&](const IdWant& a, const IdWant& b) {
-    const bool a_wrapped = a.id < root;
-    const bool b_wrapped = b.id < root;
-    return a_wrapped != b_wrapped ? b_wrapped : a.id < b.id;
-  });
-  return wants;
+u64 way_up(Pid last, Pid id) {
+  constexpr u64 kCircle = std::numeric_limits<Pid>::max();
+  return id > last ? static_cast<u64>(id - last) : kCircle - static_cast<u64>(last - id);
 }
 
-u64 ids_to_walk(Pid last, const std::vector<IdWant>& wants, Pid max) {
+u64 ids_to_walk(Pid last, const std::vector<Birth>& order, Pid max) {
   u64 steps = 0;
-  for (const IdWant& want : wants) {
-    if (want.id > last) {
-      steps += static_cast<u64>(want.id - last);
+  for (const Birth& birth : order) {
+    if (birth.id > last) {
+      steps += static_cast<u64>(birth.id - last);
     } else {
       steps += static_cast<u64>(std::max(0, max - last - 1)) +
-               static_cast<u64>(std::max(1, want.id - kLowestId + 1));
+               static_cast<u64>(std::max(1, birth.id - kLowestId + 1));
     }
-    last = want.id;
+    last = birth.id;
   }
   return steps;
 }

@@ -2,11 +2,9 @@
 // reasons leaves nothing and the next rung is tried; the reasons are told together if none is left.
 #include "restart/ids.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,11 +13,12 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "proc/status.h"
-#include "resource/restore.h"
+#include "restart/become.h"
 #include "restart/birth.h"
 #include "restart/id_counter.h"
 #include "restart/id_make.h"
 #include "restart/namespaces.h"
+#include "restart/transients.h"
 
 namespace stasis::restart {
 namespace {
@@ -67,16 +66,13 @@ Result<Cradle> prepare(BuildState& state, const Nursery& nursery) {
 
 // From the newborn at the gate to the root among the targets.
 Result<void> raise_root(BuildState& state, const Nursery& nursery, Cradle cradle, Pid pid) {
-  Born born =
-      TRY(raise_newborn(pid, nursery.parent, cradle.plan, std::move(cradle.gate), nursery.scratch));
+  Born born = TRY(raise_newborn(pid, cradle.plan, std::move(cradle.gate), nursery.scratch));
   if (!born.became) {
     const std::string why = born.obstacle.empty() ? "its file cannot be had" : born.obstacle;
     state.context.notes.push_back(
         fmt::format("/proc/PID/exe of process {} is not its program: {}", born.target.pid(), why));
   }
-  TRY(note_root(state, std::move(born.target)));
-  if (state.context.image.processes.size() == 1) return {};
-  return create_shared_regions(state.targets.front(), state.context.image);
+  return note_first(state, std::move(born.target));
 }
 
 Result<Attempt> by_set_tid(BuildState& state, const Nursery& nursery) {
@@ -101,7 +97,7 @@ Result<Pid> walk_to_root(BuildState& state, Cradle& cradle, const Nursery& nurse
     const Pid got = TRY(clone_newborn(cradle.plan, cradle.gate, nursery.parent, 0));
     walk.note(got);
     if (got == wanted) return got;
-    drop_newborn(got, nursery.parent);
+    drop_newborn(got);
     cradle = TRY(prepare(state, nursery));  // it may have spoken through the gate already
   }
 }
@@ -112,9 +108,7 @@ Result<Attempt> by_counter(BuildState& state, const Nursery& nursery) {
   const auto pid = walk_to_root(state, cradle, nursery, walk);
   if (!pid) return Attempt{false, pid.error().message()};
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
-  std::vector<IdWant> wants = ids_in_walking_order(state.context.image);
-  wants.erase(wants.begin());
-  const auto made = make_by_walking(state, walk, std::move(wants));
+  const auto made = make_by_walking(state, walk);
   if (!made) return Attempt{false, made.error().message()};
   return Attempt{true, {}};
 }
@@ -151,36 +145,17 @@ Result<Attempt> attempt(BuildState& state, const Nursery& nursery) {
   return Attempt{};
 }
 
-// The file that the root executes, as one of our descriptors; -1: it stays a copy of us.
-int executable_of(BuildState& state, const model::Process& process) {
-  if (!process.executable) return -1;
-  const auto file = resource::mapping_descriptor(*process.executable, false, state.context);
-  if (!file) return -1;  // raise_root() notes it
-  const auto status = sys::fstat(*file);
-  const bool plain =
-      status && S_ISREG(status->st_mode) && (status->st_mode & (S_ISUID | S_ISGID)) == 0;
-  return plain ? *file : -1;
-}
-
-// Targets parallel to the processes of the image, however they were born.
-void sort_targets(BuildState& state) {
-  std::vector<Target> sorted;
-  sorted.reserve(state.targets.size());
-  for (size_t i = 0; i < state.targets.size(); ++i)
-    sorted.push_back(std::move(target_of(state, i)));
-  state.targets = std::move(sorted);
-}
-
-bool is_held(const IdWant& want) {
-  return proc::exists(want.id) || ::kill(want.id, 0) == 0 || ::kill(-want.id, 0) == 0;
+bool is_held(Pid id) {
+  return proc::exists(id) || ::kill(id, 0) == 0 || ::kill(-id, 0) == 0;
 }
 
 // An id that somebody holds, and still does after a moment: most of what is met on a busy machine
 // is about to end.
-std::optional<IdWant> find_held(const std::vector<IdWant>& wants) {
-  for (const IdWant& want : wants) {
-    for (int look = 0; is_held(want); ++look) {
-      if (look == kLooks) return want;
+std::optional<Birth> find_held(const Family& family, const std::vector<Birth>& births) {
+  for (const Birth& birth : births) {
+    if (birth.thread == 0 && family.members[birth.member].role == Role::kStandIn) continue;
+    for (int look = 0; is_held(birth.id); ++look) {
+      if (look == kLooks) return birth;
       const timespec pause = {.tv_sec = 0, .tv_nsec = kLookAgainNs};
       (void)::nanosleep(&pause, nullptr);  // waking early is harmless
     }
@@ -188,35 +163,36 @@ std::optional<IdWant> find_held(const std::vector<IdWant>& wants) {
   return std::nullopt;
 }
 
-std::string in_use(const IdWant& held) {
-  return fmt::format("found pid {} in use by process {}", held.id, proc::describe(held.id));
+std::string in_use(const Family& family, const Birth& held) {
+  const bool ghost = held.thread == 0 && family.members[held.member].role == Role::kGhost;
+  if (!ghost)
+    return fmt::format("found pid {} in use by process {}", held.id, proc::describe(held.id));
+  return fmt::format("found {} {} in use by process {}",
+                     family.members[held.member].leads_session ? "session" : "process group",
+                     held.id, proc::describe(held.id));
 }
 
-void note_namespaces(BuildState& state, const std::optional<IdWant>& held,
+void note_namespaces(BuildState& state, const std::string& held,
                      const std::vector<std::string>& reasons) {
   std::string why = reasons.empty() ? "" : reasons.back();
-  if (held) why = in_use(*held);
+  if (!held.empty()) why = held;
   state.context.notes.push_back(
       "restarted in private user, pid and mount namespaces: " +
       (why.empty() ? "the other ways to its ids would take too long" : why));
 }
 
-Error no_rung_left(const std::optional<IdWant>& held, const std::vector<std::string>& reasons) {
+Error no_rung_left(const std::string& held, const std::vector<std::string>& reasons) {
   std::string all;
   for (const std::string& reason : reasons) all += (all.empty() ? "" : "; ") + reason;
   const std::string hint = "--no-restore-pid restarts it with new ids";
-  if (held) {
-    std::string what =
-        fmt::format("found pid {} in use by process {}", held->id, proc::describe(held->id));
-    if (!all.empty()) what += fmt::format(" (and not elsewhere: {})", all);
-    return fail(EBUSY, std::move(what), hint);
+  if (!held.empty()) {
+    return fail(EBUSY, all.empty() ? held : fmt::format("{} (and not elsewhere: {})", held, all),
+                hint);
   }
   return fail(EBUSY, fmt::format("cannot have the ids of the image again: {}", all), hint);
 }
 
-}  // namespace
-
-Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) {
+Result<Nursery> make_nursery(BuildState& state, const std::vector<int>& descriptors) {
   const model::Image& image = state.context.image;
   size_t threads = 1;
   for (const model::Process& process : image.processes) {
@@ -227,25 +203,48 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
   nursery.scratch = TRY(choose_scratch(image, Target::scratch_length(threads)));
   nursery.executable = executable_of(state, image.processes.front());
   nursery.descriptors = descriptors;
-  if (nursery.executable >= 0) nursery.descriptors.push_back(nursery.executable);
+  for (const model::Process& process : image.processes) {
+    const int executable = executable_of(state, process);
+    if (executable >= 0) nursery.descriptors.push_back(executable);
+  }
+  return nursery;
+}
 
-  const std::vector<IdWant> wants = ids_in_walking_order(image);
-  const auto held = state.options.restore_pids ? find_held(wants) : std::nullopt;
-  const bool short_walk = is_short_walk(ids_to_walk(TRY(last_id()), wants, TRY(id_limit())));
+// In namespaces of its own the family sees our group and session as 0, and every id is free.
+Result<void> plan(BuildState& state) {
+  FamilyOptions options{.restore_group = state.options.restore_group,
+                        .restore_session = state.options.restore_session,
+                        .own_group = ::getpgrp(),
+                        .own_session = ::getsid(0)};
+  if (state.way == IdWay::kNamespaces) options.own_group = 0;
+  state.family = TRY(plan_family(state.context.image, options));
+  return {};
+}
+
+}  // namespace
+
+Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) {
+  const Nursery nursery = TRY(make_nursery(state, descriptors));
+  TRY(plan(state));
+  const std::vector<Birth> order = walking_order(state.context.image, state.family);
+  std::string held;
+  if (state.options.restore_pids) {
+    const auto birth = find_held(state.family, order);
+    if (birth) held = in_use(state.family, *birth);
+  }
+  const bool short_walk = is_short_walk(ids_to_walk(TRY(last_id()), order, TRY(id_limit())));
   std::vector<std::string> reasons;
-  for (const IdWay way : ways_to_try(state.options, held.has_value(), short_walk)) {
+  for (const IdWay way : ways_to_try(state.options, !held.empty(), short_walk)) {
     state.way = way;
+    TRY(plan(state));
     const Attempt done = TRY(attempt(state, nursery));
     if (done.born) {
       if (way == IdWay::kNamespaces) note_namespaces(state, held, reasons);
-      sort_targets(state);
       return {};
     }
     log::debug("ids, rung {}: {}", static_cast<int>(way), done.why_not);
     reasons.push_back(done.why_not);
-    state.targets.clear();  // kills what was made
-    state.ids.clear();
-    state.ids_inside.clear();
+    abandon(state);
   }
   return no_rung_left(held, reasons);
 }

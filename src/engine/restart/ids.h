@@ -6,25 +6,18 @@
 #include <vector>
 
 #include "base/result.h"
+#include "restart/family.h"
 #include "restart/passes.h"
 
 namespace stasis::restart {
 
-// A process (thread 0) or thread of the image, by its place there, that must have an id again.
-struct IdWant {
-  Pid id = 0;
-  size_t process = 0;
-  size_t thread = 0;
-  bool operator==(const IdWant&) const = default;
-};
+// How far a counter at `last` is from `id`, by which ids can be sorted (pure). It is not a number
+// of ids: where the counter wraps does not matter for that.
+u64 way_up(Pid last, Pid id);
 
-// All ids of the image in the order of one walk of the pid counter: the root, what is above it
-// ascending, then what is below (pure).
-std::vector<IdWant> ids_in_walking_order(const model::Image& image);
-
-// Ids that a counter at `last` gives out until it has passed all of `wants`, which are in walking
-// order (pure). The counter wraps from `max` - 1 to 300.
-u64 ids_to_walk(Pid last, const std::vector<IdWant>& wants, Pid max);
+// Ids that a counter at `last` gives out until it has passed all of `order` one after the other
+// (pure). The counter wraps from `max` - 1 to 300.
+u64 ids_to_walk(Pid last, const std::vector<Birth>& order, Pid max);
 
 // Whether a counter that went on from `before` to `now` has passed `id` (pure).
 bool has_passed(Pid before, Pid now, Pid id);
@@ -38,8 +31,8 @@ bool is_short_walk(u64 ids);
 // The rungs that may be tried, in order (pure). `held`: some id is in use.
 std::vector<IdWay> ways_to_try(const BuildOptions& options, bool held, bool short_walk);
 
-// Everything is made empty: targets, threads, ids, ids_inside, inherited and way of `state` are
-// filled. `descriptors` of ours are inherited. On error nothing remains.
+// Everybody is made, empty: family, born, ids, ids_inside, inherited and way of `state` are filled.
+// `descriptors` of ours are inherited.
 Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors);
 
 }  // namespace stasis::restart

@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/sys.h"
 #include "proc/maps.h"
@@ -35,13 +37,10 @@ class Rebuild {
 
   Result<void> shared_memory() {
     plan_.shared_homes = TRY(shared_homes(image(), target_.scratch()));
-    if (plan_.shared_homes.empty()) return {};
-    const bool there = TRY(has_shared_regions());
-    if (!there && index_ != 0) {
-      return fail(ENOTSUP, "shared memory of its parent was not inherited");
+    for (const model::ResourceIndex region : state_.family.members[index_].regions) {
+      TRY(shared_contents(region));
     }
-    if (!there) TRY(create_shared_regions(target_, image()));
-    return index_ == 0 ? shared_contents() : Result<void>();
+    return {};
   }
 
   Result<void> areas() {
@@ -85,22 +84,11 @@ class Rebuild {
     return fail(EBADF, fmt::format("{} was not inherited", describe_area(image(), vma)));
   }
 
-  // Whether the regions are mapped already: made before the first child, or inherited.
-  Result<bool> has_shared_regions() {
-    const RemoteAddr first = plan_.shared_homes.begin()->second;
-    for (const proc::Area& area : TRY(proc::read_maps(target_.pid()))) {
-      if (area.start <= first && first < area.end) return true;
-    }
-    return false;
-  }
-
-  Result<void> shared_contents() {
-    for (const auto& [resource, start] : plan_.shared_homes) {
-      const auto& memory = std::get<model::SharedMemory>(image().resources[resource]);
-      TRY(copy(memory.content,
-               pieces_of_content(image().spaces[memory.content], start, kLargestPiece)));
-    }
-    return {};
+  // The regions were mapped when it was made; whoever mapped them first fills them.
+  Result<void> shared_contents(model::ResourceIndex region) {
+    const auto& memory = std::get<model::SharedMemory>(image().resources[region]);
+    return copy(memory.content, pieces_of_content(image().spaces[memory.content],
+                                                  plan_.shared_homes.at(region), kLargestPiece));
   }
 
   Result<void> copy(model::SpaceIndex space, const std::vector<Piece>& pieces) {
@@ -170,9 +158,13 @@ u64 data_bytes(const model::Image& image) {
   return bytes;
 }
 
-Result<void> create_shared_regions(Target& root, const model::Image& image) {
-  const Homes homes = TRY(shared_homes(image, root.scratch()));
-  (void)TRY(root.run(shared_script(image, homes)));
+Result<void> create_shared_regions(Target& target, const model::Image& image,
+                                   const std::vector<model::ResourceIndex>& regions) {
+  Homes homes = TRY(shared_homes(image, target.scratch()));
+  std::erase_if(homes, [&](const auto& home) {
+    return std::find(regions.begin(), regions.end(), home.first) == regions.end();
+  });
+  (void)TRY(target.run(shared_script(image, homes)));
   return {};
 }
 

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "base/result.h"
 #include "restart/build.h"
+#include "restart/family.h"
 #include "restart/target.h"
 
 namespace stasis::restart {
@@ -15,7 +18,7 @@ struct BuildState {
   resource::RestoreContext& context;
   const RawAccess& raw;
   const BuildOptions& options;
-  std::vector<Target> targets;    // parallel to context.image.processes
+  std::vector<Target> targets;    // parallel to context.image.processes; from settle_family() on
   std::map<Pid, Pid> ids;         // saved pid or tid -> the one it has now, in OUR pid namespace
   std::map<Pid, Pid> ids_inside;  // saved pid or tid -> the one it sees itself
   // Descriptors of ours that every target holds from its birth until place_descriptors() (which
@@ -27,10 +30,22 @@ struct BuildState {
   // rseq_cs of threads (by the id they have now) that were in a critical section; registering
   // clears it, so finish_process() writes it back.
   std::map<Pid, u64> rseq_sections;
-  u64 bytes_done = 0;  // of data_bytes(), for progress
+  u64 bytes_done = 0;     // of data_bytes(), for progress
+  bool some_run = false;  // a thread has been let go: what it does to others is its business
+
+  // While the family is made; members by their place in it.
+  Family family;
+  std::map<size_t, Target> born;
+  std::optional<Readiness> readiness;
+  std::set<size_t> sessions_begun;
+  std::map<Pid, Pid> own_ids;  // of members: id in our pid namespace -> the one it sees itself
+  std::vector<Pid> ended;      // in our namespace; they may be zombies of processes of the family
 
   [[nodiscard]] const model::Process& process(size_t index) const {
     return context.image.processes[index];
+  }
+  [[nodiscard]] const model::Zombie& zombie(size_t member) const {
+    return context.image.zombies[member - context.image.processes.size()];
   }
 };
 
@@ -56,10 +71,11 @@ Result<Scratch> choose_scratch(const model::Image& image, u64 length);
 Result<void> place_descriptors(BuildState& state, size_t process);
 
 // --- memory.cc and its neighbours ---
-// Maps every SharedMemory of the image, whole, at an address free in all layouts. Called for the
-// root when it is empty and before it has children, which inherit the mappings and take their
-// pieces from there. (rebuild_memory() does it for the root if nobody did.)
-Result<void> create_shared_regions(Target& root, const model::Image& image);
+// Maps SharedMemory resources of the image, whole, at addresses free in all layouts. Called for an
+// empty process before it has children, which inherit the mappings and take their pieces from
+// there.
+Result<void> create_shared_regions(Target& target, const model::Image& image,
+                                   const std::vector<model::ResourceIndex>& regions);
 // Shared anonymous regions, areas with their final protection, vdso home, marks, flags, pages.
 // Also patches libc's cached tids when ids are new (IdWay::kNew).
 Result<void> rebuild_memory(BuildState& state, size_t process);

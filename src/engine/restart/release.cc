@@ -6,12 +6,14 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "base/sys.h"
 #include "proc/maps.h"
+#include "proc/status.h"
 #include "trace/ptrace.h"
 
 namespace stasis::restart {
@@ -40,29 +42,50 @@ int signal_for(const BuildState& state, const model::Process& process) {
   return process.stopped ? SIGSTOP : 0;
 }
 
+// Its parent is told only after us. A thread that is none of ours any more, as it was let go or an
+// exec of another one has taken its place, is left alone.
+void hear_of_its_end(const Target& target) {
+  constexpr i64 kLookAgainMs = 10;
+  const std::vector<Pid>& threads = target.threads();
+  for (auto tid = threads.rbegin(); tid != threads.rend(); ++tid) {
+    while (true) {
+      const auto status = proc::read_status(target.pid(), *tid);
+      if (!status || status->tracer != ::getpid()) break;
+      (void)trace::wait_for(*tid, true, kLookAgainMs);
+    }
+  }
+}
+
 }  // namespace
 
 Result<void> release_process(BuildState& state, size_t process) {
   const model::Process& image = state.process(process);
   Target& target = state.targets[process];
-  if (!image.threads.empty() && image.threads.front().zombie) TRY(prepare_exit(target));
-  // Before the first thread runs; it is taken when the first one does.
-  if (const int signal = signal_for(state, image); signal != 0) {
-    TRY(sys::check(::kill(target.pid(), signal), "signal",
-                   fmt::format("process {}", target.pid())));
-  }
-  const std::vector<Pid>& threads = target.threads();
-  bool some_run = false;
-  for (auto tid = threads.rbegin(); tid != threads.rend(); ++tid) {
-    auto detached = trace::detach(*tid);
-    // The threads that run already may end the process at once: then it has been let go.
-    if (!detached && !(some_run && detached.error().code == ESRCH)) {
-      return std::move(detached)
-          .context(fmt::format("while letting process {} go", target.pid()))
-          .take_error();
+  const auto let_go = [&]() -> Result<void> {
+    if (!image.threads.empty() && image.threads.front().zombie) TRY(prepare_exit(target));
+    // Before the first thread runs; it is taken when the first one does.
+    if (const int signal = signal_for(state, image); signal != 0) {
+      TRY(sys::check(::kill(target.pid(), signal), "signal",
+                     fmt::format("process {}", target.pid())));
     }
-    some_run = true;
+    const std::vector<Pid>& threads = target.threads();
+    for (auto tid = threads.rbegin(); tid != threads.rend(); ++tid) {
+      TRY(trace::detach(*tid));
+      state.some_run = true;
+    }
+    return {};
+  };
+  const Result<void> gone = let_go();
+  if (gone) {
+    target.release();
+    return {};
   }
+  // Threads that run already, of this process or another one, may end it at once: so be it.
+  if (!state.some_run || gone.error().code != ESRCH) {
+    return Result<void>(gone.error())
+        .context(fmt::format("while letting process {} go", target.pid()));
+  }
+  hear_of_its_end(target);
   target.release();
   return {};
 }

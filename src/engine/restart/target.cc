@@ -2,9 +2,11 @@
 // trap, read back. What the scripts do is decided by the passes.
 #include "restart/target.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +23,8 @@ constexpr u64 kSlot = kPageSize;       // of a thread: script at its start, stac
 constexpr u64 kSlotStack = 512;        // the stub's loop needs less than a tenth of it
 constexpr u64 kBigScripts = 16 << 20;  // reserved; only what scripts fill is ever touched
 constexpr u64 kFirstSlot = 2 * kPageSize;
+
+constexpr u64 kOptions = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
 
 // Signals that the stub's own faults would raise: nothing that one could go on after.
 bool is_fault(int signal) {
@@ -166,6 +170,31 @@ Result<std::vector<trace::ScriptOutcome>> Target::run_together(
   std::vector<trace::ScriptOutcome> results;
   for (auto& outcome : outcomes) results.push_back(TRY(std::move(outcome)));
   return results;
+}
+
+Result<int> Target::execute(int fd) {
+  trace::Script script;
+  const u64 arguments[2] = {0, 0};  // a name, and the end of the list
+  const trace::DataRef list = script.object(arguments);
+  script.point(list, 0, script.text("stasis"));
+  script.call("execute a program", SYS_execveat,
+              {static_cast<u64>(fd), script.text(""), list, u64{0}, u64{AT_EMPTY_PATH}});
+  const Place place = TRY(place_for(pid_, script.serialised_size()));
+  TRY(trace::set_options(pid_, kOptions | PTRACE_O_TRACEEXEC));
+  TRY(start(pid_, place, script));
+  const trace::Stop stop = TRY(trace::wait_for(pid_, true));
+  if (!stop.alive()) return lost(pid_, stop);
+  TRY(trace::set_options(pid_, kOptions));
+  if (stop.event() == PTRACE_EVENT_EXEC) {
+    // On to the exit of execve: registers set before it would be overwritten by its result.
+    TRY(trace::resume_to_call(pid_));
+    TRY(wait_for_trap(pid_, SIGTRAP | 0x80, true));
+    return 0;
+  }
+  Bytes after(script.serialised_size());
+  TRY(memory_.read(place.script, after));
+  const trace::ScriptRun run = TRY(trace::parse_run(script, after));
+  return static_cast<int>(-run.results.at(run.done));
 }
 
 Result<i64> Target::bare_call(Pid tid, RemoteAddr at, i64 number, std::initializer_list<u64> args) {

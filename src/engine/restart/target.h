@@ -67,6 +67,10 @@ class Target {
   // stub must go): slower, but needs nothing in the target.
   Result<i64> bare_call(Pid tid, RemoteAddr at, i64 number, std::initializer_list<u64> args);
 
+  // Executes the program of a descriptor. 0: it has become it, its memory is the program's, it
+  // stands at the end of execve(2) and this Target is of no use any more. Else the kernel's errno.
+  Result<int> execute(int fd);
+
   void release() { released_ = true; }
 
   // Scratch for `threads` threads: the stub, the leader's script, a slot per thread.

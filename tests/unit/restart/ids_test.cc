@@ -6,38 +6,12 @@
 #include "restart/birth.h"
 
 namespace stasis::restart {
-namespace {
-
-model::Process process_with(std::initializer_list<Pid> tids) {
-  model::Process process;
-  process.pid = *tids.begin();
-  for (const Pid tid : tids) {
-    model::Thread thread;
-    thread.tid = tid;
-    process.threads.push_back(std::move(thread));
-  }
-  return process;
-}
-
-std::vector<Pid> ids_of(const std::vector<IdWant>& wants) {
-  std::vector<Pid> ids;
-  for (const IdWant& want : wants) ids.push_back(want.id);
-  return ids;
-}
-
-}  // namespace
-
-TEST_CASE("ids are walked from the root upwards, then from the bottom") {
-  model::Image image;
-  image.processes = {process_with({1000, 1003, 310}), process_with({1001, 1002})};
-  CHECK(ids_of(ids_in_walking_order(image)) == std::vector<Pid>{1000, 1001, 1002, 1003, 310});
-}
 
 TEST_CASE("the walk is counted around the end of the ids") {
-  const std::vector<IdWant> one = {{500, 0, 0}};
+  const std::vector<Birth> one = {{500, 0, 0}};
   CHECK(ids_to_walk(490, one, 32768) == 10);
   CHECK(ids_to_walk(500, one, 32768) == 32768 - 500 - 1 + 201);
-  const std::vector<IdWant> wrapped = {{32760, 0, 0}, {300, 0, 1}};
+  const std::vector<Birth> wrapped = {{32760, 0, 0}, {300, 0, 1}};
   CHECK(ids_to_walk(32750, wrapped, 32768) == 10 + 7 + 1);
 }
 

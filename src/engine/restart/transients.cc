@@ -1,0 +1,138 @@
+// Ending processes as their tracer: the kernel tells us first, and its parent only when we have
+// heard it. A child whose end sends no signal (exit_signal 0) is reaped with __WALL.
+#include "restart/transients.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/sys.h"
+#include "restart/signals.h"
+#include "stub/stub.h"
+#include "trace/ptrace.h"
+
+namespace stasis::restart {
+namespace {
+
+// To be run by the parent: everything is blocked there, so that the signal waits.
+void take_signal(int signal, trace::Script& script) {
+  if (signal == 0) return;
+  const u64 mask = u64{1} << (signal - 1);
+  const u64 at_once[2] = {0, 0};
+  script.attempt("take away the signal of a child's end", SYS_rt_sigtimedwait,
+                 {script.object(mask), u64{0}, script.object(at_once), u64{sizeof mask}});
+}
+
+void reap_child(Pid child, trace::Script& script) {
+  script.attempt("reap a helper", SYS_wait4,
+                 {static_cast<u64>(child), u64{0}, u64{WNOHANG | __WALL}, u64{0}});
+}
+
+Result<void> await_end(Pid pid) {
+  while (TRY(trace::wait_for(pid, true)).alive()) {
+    (void)trace::resume(pid);  // ESRCH: it is just dying
+  }
+  return {};
+}
+
+// No core dump: neither to a file (the limit) nor to a program (only dumpable processes).
+trace::Script prepare_death(const model::Zombie& zombie) {
+  trace::Script script;
+  const rlimit64 none = {0, 0};
+  script.call("set the name", SYS_prctl, {u64{PR_SET_NAME}, script.text(zombie.name)});
+  script.call("set the limit of core dumps", SYS_prlimit64,
+              {u64{0}, u64{RLIMIT_CORE}, script.object(none), u64{0}});
+  script.call("become nondumpable", SYS_prctl, {u64{PR_SET_DUMPABLE}, u64{0}});
+  return script;
+}
+
+// The last script's stop is a signal's (SIGTRAP), so that another one may be given in its place.
+Result<void> die_of(Target& target, int signal) {
+  TRY(trace::set_signal_mask(target.pid(), 0));
+  TRY(trace::resume(target.pid(), signal));
+  return {};
+}
+
+Result<void> exit_with(Target& target, int code) {
+  arch::Registers registers = TRY(trace::get_registers(target.pid()));
+  const RemoteAddr call = arch::find_call(stub::code(), target.scratch().start);
+  arch::set_call(registers, call, SYS_exit_group, {static_cast<u64>(code)});
+  TRY(trace::set_registers(target.pid(), registers));
+  return trace::resume(target.pid());
+}
+
+Result<void> end_zombie(BuildState& state, size_t member, Target& target) {
+  const model::Zombie& zombie = state.zombie(member);
+  TRY(target.run(prepare_death(zombie)));
+  const int status = zombie.wait_status;
+  TRY(WIFSIGNALED(status) ? die_of(target, WTERMSIG(status))
+                          : exit_with(target, WEXITSTATUS(status)));
+  return await_end(target.pid());
+}
+
+Result<void> end_one(BuildState& state, size_t index) {
+  const Member& member = state.family.members[index];
+  Target& target = state.born.at(index);
+  if (member.role == Role::kZombie) {
+    TRY(end_zombie(state, index, target).context(fmt::format("while ending zombie {}", member.id)));
+  } else {
+    TRY(exit_with(target, 0));
+    TRY(await_end(target.pid()));
+  }
+  target.release();
+  state.ended.push_back(target.pid());
+  const auto maker = state.born.find(member.maker);
+  trace::Script after;
+  if (member.role != Role::kZombie) reap_child(state.own_ids.at(target.pid()), after);
+  take_signal(member.exit_signal, after);
+  if (maker != state.born.end()) TRY(maker->second.run(after));
+  state.born.erase(index);
+  return {};
+}
+
+}  // namespace
+
+Result<void> drop_child(Target& maker, const Member& member, Pid outside, Pid inside) {
+  TRY(sys::check(::kill(outside, SIGKILL), "end", "a process that has a wrong id"));
+  TRY(await_end(outside));
+  if (member.sibling) return {};  // it was our own child, and has been reaped
+  trace::Script after;
+  reap_child(inside, after);
+  take_signal(member.exit_signal, after);
+  TRY(maker.run(after));
+  return {};
+}
+
+Result<void> end_transients(BuildState& state) {
+  // Backwards: who was made later may have been made by an earlier one.
+  for (size_t i = state.family.members.size(); i-- > state.context.image.processes.size();) {
+    TRY(end_one(state, i));
+  }
+  return {};
+}
+
+void abandon(BuildState& state) {
+  std::vector<Pid> pids = std::move(state.ended);
+  for (const auto& [member, target] : state.born) pids.push_back(target.pid());
+  for (const Target& target : state.targets) pids.push_back(target.pid());
+  // Their parents die as well; what they have not reaped comes to us then and not to init.
+  int was_reaper = 0;
+  (void)::prctl(PR_GET_CHILD_SUBREAPER, &was_reaper, 0, 0, 0);
+  (void)::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  state.born.clear();  // kills
+  state.targets.clear();
+  for (const Pid pid : pids) {
+    (void)::waitid(P_PID, static_cast<id_t>(pid), nullptr, WEXITED | WNOHANG | __WALL);
+  }
+  (void)::prctl(PR_SET_CHILD_SUBREAPER, was_reaper, 0, 0, 0);
+  state.ended.clear();
+  state.ids.clear();
+  state.ids_inside.clear();
+  state.own_ids.clear();
+  state.sessions_begun.clear();
+}
+
+}  // namespace stasis::restart

@@ -80,6 +80,7 @@ Result<RestartReport> restart(RestartRequest request) {
   RestartReport report;
   report.root = built.root;
   report.root_inside = built.root_inside;
+  report.orphan = !opened.image.processes.empty() && opened.image.processes[0].parent == 1;
   report.pids = built.pids;
   report.way = built.way;
   report.notes = std::move(context.notes);

@@ -12,6 +12,7 @@
 #include "capture/buffered_pages.h"
 #include "capture/capture.h"
 #include "engine/engine.h"
+#include "engine/own_file.h"
 #include "engine/scope.h"
 #include "proc/status.h"
 #include "trace/freeze.h"
@@ -168,6 +169,7 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
       [&request] { return scope_members(request.target, request.scope); }, deadline.left_ms()));
   capture::Captured captured = TRY(capture::capture(freeze, options));
   captured.image.origin.scope = static_cast<u32>(request.scope);
+  set_aside(captured.image, TRY(sys::fstat(destination.fd())));
   note_lost_zombies(report, request);
   // A small program runs on while its image is written. One that is to be signalled afterwards is
   // let go only when the image is safe.

@@ -31,10 +31,13 @@ struct cri_reply {
 /* How the helper is started. It is the executable cr_helper, beside the commands; found by, in this
  * order: $STASIS_HELPER (not in setuid programs), ../libexec/stasis/cr_helper and ../cli/cr_helper
  * relative to the folder of libcr.so, the path known when libcr was built, $PATH. Its arguments:
- *   cr_helper checkpoint REPLY_FD REQUESTER_PID [options of cr_checkpoint] ID
- *   cr_helper restart    REPLY_FD REQUESTER_PID [options of cr_restart] -F FD
- * It parses them with the option tables of the commands, so that flags have one spelling. It closes
- * all descriptors but REPLY_FD, the context file's and, for a restart, those that the restarted
- * processes are to inherit (all that are not close-on-exec, as over exec). */
+ *   cr_helper checkpoint REPLY_FD REQUESTER_PID [WORDS] [options of cr_checkpoint] ID
+ *   cr_helper restart    REPLY_FD REQUESTER_PID [WORDS] [options of cr_restart] -F FD
+ * It parses the options with the tables of the commands, so that flags have one spelling; WORDS are
+ * what the commands cannot be asked for. A checkpoint's helper gets no descriptors but REPLY_FD, the
+ * context file's and /dev/null; a restart's has those too that the restarted processes are to
+ * inherit (all that are not close-on-exec, as over exec). All signals are blocked at its start. */
+#define CRI_HELPER_EARLY "early"       /* --signal comes before the callbacks go on */
+#define CRI_HELPER_NOT_SELF "not-self" /* fail if the requester is in the scope */
 
 #endif

@@ -181,7 +181,7 @@ def main():
     table = room_table(root)
     count = 0
     for path in source_files(root):
-        if path.startswith(("src/", "include/", "tests/", "scripts/")) and not path.startswith("tests/lint/"):
+        if path.startswith(("src/", "include/", "tests/", "scripts/", "examples/")) and not path.startswith("tests/lint/"):
             try:
                 check_file(root, table, path)
                 count += 1

@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
+#include "base/unique_fd.h"
 #include "trace/freeze.h"
 
 namespace stasis::notify {
@@ -22,6 +24,17 @@ struct Announcement {
   std::string destination;
 };
 
+struct LateThread {
+  Pid pid = 0, tid = 0;
+};
+
+// What bounds the waiting.
+struct Terms {
+  std::function<i64()> left_ms;             // time left; negative: no limit
+  std::function<bool()> cancelled;          // asked now and then; may be empty
+  std::vector<LateThread>* late = nullptr;  // filled on ETIMEDOUT
+};
+
 // A control block, as found in a living process.
 struct Block {
   Pid pid = 0;
@@ -29,13 +42,14 @@ struct Block {
   u32 kind = 0;       // enum cri_kind
   u32 omit_rule = 0;  // enum cri_omit_rule
   bool takes_part = false;
+  std::vector<u64> handles;  // inode numbers of the pipes behind requests that are under way
 };
 
 // The blocks of those of `pids` that have one. Touches nothing (process_vm_readv of candidates).
-Result<std::vector<Block>> find_blocks(std::span<const Pid> pids);
+std::vector<Block> find_blocks(std::span<const Pid> pids);
 
-// Locks processes against other requests (flock on /proc/PID, gone with us): EBUSY names the one
-// that is in another checkpoint already.
+// Locks processes against other requests (flock on /proc/PID/mem, gone with us): EBUSY names the
+// one that is in another checkpoint already.
 class Claim {
  public:
   static Result<Claim> take(std::span<const Pid> pids);
@@ -50,37 +64,45 @@ class Claim {
 };
 
 // How one request goes on with all processes that take part. Its destructor aborts what nobody has
-// told a verdict (CR_ETEMPFAIL), so that nothing stays parked.
+// told a verdict (CR_ETEMPFAIL), so that nothing stays parked; a Freeze must have ended before.
 class Handshake {
  public:
-  // Steps 2 to 5 for those of `pids` that take part. `left_ms` tells the time left (negative: no
-  // limit). Errors: EBUSY, CR_ETEMPFAIL, CR_EPERMFAIL (or the user's code; after PERM all are
-  // killed), ETIMEDOUT with the threads that did not park; everybody has been told.
+  // Steps 2 to 5 for those of `pids` that take part. Errors: EBUSY, CR_ETEMPFAIL, CR_EPERMFAIL (or
+  // the user's code; after PERM all of `pids` are killed), ETIMEDOUT with the threads that did not
+  // park, ECANCELED; everybody has been told.
   static Result<Handshake> gather(std::span<const Pid> pids, const Announcement& announcement,
-                                  std::function<i64()> left_ms);
+                                  Terms terms);
   Handshake(Handshake&&) noexcept;
   Handshake& operator=(Handshake&&) noexcept;
   ~Handshake();
 
   [[nodiscard]] bool anybody() const;              // whether any process takes part
+  [[nodiscard]] bool takes_part(Pid pid) const;    // and has not died
   [[nodiscard]] std::vector<Pid> omitted() const;  // left themselves out
+  [[nodiscard]] bool was_stopped(Pid pid) const;   // and has been made to run
   struct Forward {
     u32 scope = 0;
     Pid target = 0;
+    bool operator==(const Forward&) const = default;
   };
   [[nodiscard]] std::vector<Forward> forwards() const;  // cr_forward_checkpoint() calls, once each
   // Adds processes (of forwards, or that appeared): gathers those of them that take part.
   Result<void> add(std::span<const Pid> pids);
 
   // Step 6: whether every thread of those that take part is parked, and nobody else takes part. If
-  // not: thaw, settle() again, freeze again.
+  // not: thaw, settle(), freeze again.
   Result<bool> is_settled(trace::Freeze& freeze);
   Result<void> settle();
+  // Of the frozen processes, as is_settled() saw them.
+  [[nodiscard]] const std::vector<Block>& blocks() const;
+  // Lets threads in sigsuspend and pause of those that have a block but do not take part return.
+  Result<void> end_signal_waits(trace::Freeze& freeze) const;
 
   // Step 7, while frozen: the caller thaws afterwards. `code` 0: CONTINUE (OMITTED to the omitted).
   Result<void> tell(trace::Freeze& freeze, int code);
-  // Step 8: waits until all have left the checkpoint (or died); the value is what a callback
-  // returned, 0 if all went well.
+  // Step 8: waits until all have left the checkpoint (or died), and stops those that had been
+  // stopped unless a signal is going to be sent; the value is what a callback returned, 0 if all
+  // went well.
   Result<int> await_idle();
 
   class State;

@@ -1,0 +1,46 @@
+// flock(2) on /proc/PID/mem: one lock a process, seen by everybody who may trace it and by nobody
+// else (on the folder /proc/PID any user could hold it), and gone with us. It survives an execve of
+// the process, and keeps nothing of it alive.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "notify/notify.h"
+#include "proc/status.h"
+
+namespace stasis::notify {
+
+Result<Claim> Claim::take(std::span<const Pid> pids) {
+  Claim claim;
+  for (const Pid pid : pids) TRY(claim.add(pid));
+  return claim;
+}
+
+Result<void> Claim::add(Pid pid) {
+  if (std::find(pids_.begin(), pids_.end(), pid) != pids_.end()) return {};
+  auto file = sys::open(fmt::format("/proc/{}/mem", pid), O_RDONLY);
+  // A leader that has exited before its threads has no memory to show.
+  if (!file) file = sys::open(fmt::format("/proc/{}/mem", proc::live_thread(pid)), O_RDONLY);
+  if (!file) {
+    if (!proc::exists(pid) || file.error().code == ESRCH) return {};  // nobody to lock any more
+    return std::move(file).take_error();
+  }
+  const auto locked = sys::check(::flock(file->get(), LOCK_EX | LOCK_NB), "lock",
+                                 fmt::format("process {}", proc::describe(pid)));
+  if (!locked && locked.error().code == EWOULDBLOCK) {
+    return fail(
+        EBUSY,
+        fmt::format("process {} is in another checkpoint or restart already", proc::describe(pid)),
+        "Wait for that one to end.");
+  }
+  TRY(std::move(locked));
+  locks_.push_back(std::move(file).take_value());
+  pids_.push_back(pid);
+  return {};
+}
+
+}  // namespace stasis::notify

@@ -1,0 +1,307 @@
+// The members of one request, driven together: they may wait for each other in their callbacks, so
+// each gets its next step as soon as it can take it, in rounds.
+#include <fmt/format.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "notify/clock.h"
+#include "notify/member.h"
+#include "notify/notify.h"
+#include "proc/status.h"
+#include "trace/handler_entry.h"
+
+namespace stasis::notify {
+namespace {
+
+constexpr i64 kShortestUs = 200, kLongestUs = 1000;  // between two looks
+constexpr i64 kLeavingMs = 2000;                     // that a failed request waits for all to leave
+
+u64 new_request_number() {
+  timespec now = {};
+  (void)::clock_gettime(CLOCK_REALTIME, &now);  // cannot fail
+  return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
+}
+
+std::string name_of(const LateThread& late) {
+  const auto status = proc::read_status(late.pid, late.tid);
+  return fmt::format("thread {} ({}) of process {}", late.tid, status.ok() ? status->name : "?",
+                     proc::describe(late.pid));
+}
+
+}  // namespace
+
+class Handshake::State {
+ public:
+  State(Announcement announcement, Terms terms) : terms_(std::move(terms)) {
+    request_.announcement = std::move(announcement);
+    request_.number = new_request_number();
+    request_.engine = ::getpid();
+    const auto own = proc::read_stat(request_.engine);
+    if (own.ok()) request_.engine_start = own->start_time_ticks;
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() { abort(kTempFail); }
+
+  Result<void> add(std::span<const Pid> pids);
+  Result<void> settle();
+  Result<bool> is_settled(trace::Freeze& freeze);
+  Result<void> tell(trace::Freeze& freeze, int code);
+  Result<int> await_idle();
+  [[nodiscard]] const Member* find(Pid pid) const;
+  [[nodiscard]] const std::vector<Member>& members() const { return members_; }
+  [[nodiscard]] const std::vector<Block>& blocks() const { return blocks_; }
+
+ private:
+  Result<void> join(const std::vector<Block>& blocks);
+  Result<bool> round();
+  Error give_up(Error error);
+  [[nodiscard]] Error too_late();
+  void abort(int code);
+  bool all_have_left(int& failed);
+  void stop_again();
+  void kill_all();
+  [[nodiscard]] bool cancelled() const { return terms_.cancelled && terms_.cancelled(); }
+
+  Terms terms_;
+  Request request_;
+  std::vector<Pid> pids_;        // of the whole request
+  std::vector<Member> members_;  // those of them that take part, or did
+  std::vector<Block> blocks_;
+};
+
+const Member* Handshake::State::find(Pid pid) const {
+  const auto found = std::find_if(members_.begin(), members_.end(), [pid](const Member& member) {
+    return member.pid() == pid && !member.is_over();
+  });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+Result<void> Handshake::State::join(const std::vector<Block>& blocks) {
+  for (const Block& block : blocks) {
+    if (!block.takes_part || find(block.pid) != nullptr) continue;
+    auto pidfd = sys::pidfd_open(block.pid);
+    if (!pidfd && pidfd.error().code == ESRCH) continue;
+    members_.emplace_back(block, TRY(std::move(pidfd)));
+  }
+  return {};
+}
+
+Result<void> Handshake::State::add(std::span<const Pid> pids) {
+  for (const Pid pid : pids) {
+    if (std::find(pids_.begin(), pids_.end(), pid) == pids_.end()) pids_.push_back(pid);
+  }
+  auto joined = join(find_blocks(pids));
+  if (!joined) return give_up(std::move(joined).take_error());
+  return settle();
+}
+
+// One step of everybody; whether all are parked.
+Result<bool> Handshake::State::round() {
+  bool settled = true;
+  for (Member& member : members_) {
+    TRY(member.advance(request_, terms_.left_ms()));
+    settled &= member.is_settled();
+  }
+  return settled;
+}
+
+Result<void> Handshake::State::settle() {
+  i64 pause_us = kShortestUs;
+  while (true) {
+    const auto settled = round();
+    if (!settled) return give_up(settled.error());
+    if (*settled) return {};
+    if (terms_.left_ms() == 0) return give_up(too_late());
+    if (cancelled()) return give_up(fail(ECANCELED, "stopped as asked"));
+    sleep_us(pause_us);
+    pause_us = std::min(kLongestUs, pause_us + pause_us / 4);
+  }
+}
+
+Error Handshake::State::too_late() {
+  constexpr size_t kMostNames = 8;
+  std::vector<LateThread> late;
+  for (const Member& member : members_) {
+    const auto its = member.late();
+    late.insert(late.end(), its.begin(), its.end());
+  }
+  std::string names;
+  for (size_t i = 0; i < std::min(late.size(), kMostNames); ++i) {
+    names += fmt::format("{}{}", i == 0 ? "" : ", ", name_of(late[i]));
+  }
+  if (late.size() > kMostNames) names += fmt::format(" and {} more", late.size() - kMostNames);
+  if (terms_.late != nullptr) *terms_.late = std::move(late);
+  return fail(ETIMEDOUT,
+              "callbacks or critical sections did not end within the time limit: " + names,
+              "The programs go on as before. Give them more time (--time).");
+}
+
+// Tells everybody, or kills them where a callback said so.
+Error Handshake::State::give_up(Error error) {
+  const bool permanent = std::any_of(members_.begin(), members_.end(),
+                                     [](const Member& member) { return member.is_permanent(); });
+  if (permanent) kill_all();
+  abort(error.code);
+  return error;
+}
+
+void Handshake::State::abort(int code) {
+  bool told = false;
+  for (Member& member : members_) {
+    told |= member.is_waiting_for_us();
+    member.tell_running(code);
+  }
+  int failed = 0;
+  const i64 end = now_ns() + kLeavingMs * kNsPerMs;
+  while (told && !all_have_left(failed) && now_ns() < end) sleep_us(kShortestUs);
+  stop_again();
+}
+
+bool Handshake::State::all_have_left(int& failed) {
+  bool all = true;
+  for (Member& member : members_) {
+    int its = 0;
+    all &= member.has_left(request_, its);
+    if (failed == 0) failed = its;
+  }
+  return all;
+}
+
+void Handshake::State::stop_again() {
+  for (Member& member : members_) member.stop_again();
+}
+
+void Handshake::State::kill_all() {
+  for (const Pid pid : pids_) (void)::kill(pid, SIGKILL);  // fails only for who has gone already
+}
+
+Result<bool> Handshake::State::is_settled(trace::Freeze& freeze) {
+  std::vector<Pid> pids;
+  for (const trace::FrozenProcess& process : freeze.processes()) pids.push_back(process.pid);
+  blocks_ = find_blocks(pids);
+  bool settled = true;
+  for (const trace::FrozenProcess& process : freeze.processes()) {
+    const auto member = std::find_if(members_.begin(), members_.end(), [&](const Member& entry) {
+      return entry.pid() == process.pid && entry.takes_part();
+    });
+    if (member == members_.end() || member->is_parked(process, request_)) continue;
+    member->unsettle();
+    settled = false;
+  }
+  const size_t before = members_.size();
+  TRY(join(blocks_));
+  return settled && members_.size() == before;
+}
+
+Result<void> Handshake::State::tell(trace::Freeze& freeze, int code) {
+  for (Member& member : members_) {
+    const auto& frozen = freeze.processes();
+    const bool held = std::any_of(frozen.begin(), frozen.end(),
+                                  [&](const auto& process) { return process.pid == member.pid(); });
+    if (held) TRY(member.tell(code));
+  }
+  return {};
+}
+
+Result<int> Handshake::State::await_idle() {
+  int failed = 0;
+  i64 pause_us = kShortestUs;
+  while (!all_have_left(failed)) {
+    if (terms_.left_ms() == 0) {
+      return fail(ETIMEDOUT, "callbacks that run after the checkpoint have not returned yet");
+    }
+    if (cancelled()) return fail(ECANCELED, "stopped as asked");
+    sleep_us(pause_us);
+    pause_us = std::min(kLongestUs, pause_us + pause_us / 4);
+  }
+  if (request_.announcement.signal == 0) stop_again();
+  for (Member& member : members_) member.forget_stop();
+  return failed;
+}
+
+Handshake::Handshake(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Handshake::Handshake(Handshake&&) noexcept = default;
+Handshake& Handshake::operator=(Handshake&&) noexcept = default;
+Handshake::~Handshake() = default;
+
+Result<Handshake> Handshake::gather(std::span<const Pid> pids, const Announcement& announcement,
+                                    Terms terms) {
+  auto state = std::make_unique<State>(announcement, std::move(terms));
+  TRY(state->add(pids));
+  return Handshake(std::move(state));
+}
+
+bool Handshake::anybody() const {
+  const auto& members = state_->members();
+  return std::any_of(members.begin(), members.end(),
+                     [](const Member& member) { return !member.is_over(); });
+}
+
+bool Handshake::takes_part(Pid pid) const {
+  const Member* member = state_->find(pid);
+  return member != nullptr && member->takes_part();
+}
+
+std::vector<Pid> Handshake::omitted() const {
+  std::vector<Pid> pids;
+  for (const Member& member : state_->members()) {
+    if (member.is_omitted()) pids.push_back(member.pid());
+  }
+  return pids;
+}
+
+bool Handshake::was_stopped(Pid pid) const {
+  const Member* member = state_->find(pid);
+  return member != nullptr && member->was_stopped();
+}
+
+std::vector<Handshake::Forward> Handshake::forwards() const {
+  std::vector<Forward> all;
+  for (const Member& member : state_->members()) {
+    for (const Forward& forward : member.forwards()) {
+      if (std::find(all.begin(), all.end(), forward) == all.end()) all.push_back(forward);
+    }
+  }
+  return all;
+}
+
+Result<void> Handshake::add(std::span<const Pid> pids) {
+  return state_->add(pids);
+}
+Result<bool> Handshake::is_settled(trace::Freeze& freeze) {
+  return state_->is_settled(freeze);
+}
+Result<void> Handshake::settle() {
+  return state_->settle();
+}
+const std::vector<Block>& Handshake::blocks() const {
+  return state_->blocks();
+}
+
+Result<void> Handshake::end_signal_waits(trace::Freeze& freeze) const {
+  for (trace::FrozenProcess& process : freeze.processes()) {
+    const bool has_block = std::any_of(blocks().begin(), blocks().end(), [&](const Block& block) {
+      return block.pid == process.pid;
+    });
+    if (!has_block || state_->find(process.pid) != nullptr) continue;
+    for (trace::FrozenThread& thread : process.threads) {
+      TRY(trace::end_signal_wait(process, thread));
+    }
+  }
+  return {};
+}
+
+Result<void> Handshake::tell(trace::Freeze& freeze, int code) {
+  return state_->tell(freeze, code);
+}
+Result<int> Handshake::await_idle() {
+  return state_->await_idle();
+}
+
+}  // namespace stasis::notify

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "restart/id_held.h"
 #include "restart/id_make.h"
 
 namespace stasis::restart {
@@ -176,8 +177,11 @@ Result<void> make_by_walking(BuildState& state, CounterWalk& walk) {
     TRY(walk.check_time());
     for (const Birth& birth : births) {
       // Only who holds it round after round will keep it; others walk the counter like us.
-      if (round < kRoundsInUse || is_free(birth.id)) continue;
-      return fail(EBUSY, fmt::format("found pid {} in use", birth.id));
+      if (round < kRoundsInUse || is_stand_in(state, birth)) continue;
+      const std::string holder = holder_of(birth.id);
+      if (!holder.empty()) {
+        return fail(EBUSY, fmt::format("found pid {} in use by {}", birth.id, holder));
+      }
     }
     births = TRY(walk_once(state, walk, std::move(births)));
     if (!births.empty()) log::debug("missed {} ids: another round", births.size());

@@ -3,28 +3,23 @@
 #include "restart/ids.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/log.h"
 #include "base/sys.h"
-#include "proc/status.h"
 #include "restart/become.h"
 #include "restart/birth.h"
 #include "restart/id_counter.h"
+#include "restart/id_held.h"
 #include "restart/id_make.h"
 #include "restart/namespaces.h"
 #include "restart/transients.h"
 
 namespace stasis::restart {
 namespace {
-
-constexpr int kLooks = 10;
-constexpr long kLookAgainNs = 2'000'000;
 
 // What all rungs need to make the root.
 struct Nursery {
@@ -145,31 +140,13 @@ Result<Attempt> attempt(BuildState& state, const Nursery& nursery) {
   return Attempt{};
 }
 
-bool is_held(Pid id) {
-  return proc::exists(id) || ::kill(id, 0) == 0 || ::kill(-id, 0) == 0;
-}
-
-// An id that somebody holds, and still does after a moment: most of what is met on a busy machine
-// is about to end.
-std::optional<Birth> find_held(const Family& family, const std::vector<Birth>& births) {
-  for (const Birth& birth : births) {
-    if (birth.thread == 0 && family.members[birth.member].role == Role::kStandIn) continue;
-    for (int look = 0; is_held(birth.id); ++look) {
-      if (look == kLooks) return birth;
-      const timespec pause = {.tv_sec = 0, .tv_nsec = kLookAgainNs};
-      (void)::nanosleep(&pause, nullptr);  // waking early is harmless
-    }
-  }
-  return std::nullopt;
-}
-
 std::string in_use(const Family& family, const Birth& held) {
   const bool ghost = held.thread == 0 && family.members[held.member].role == Role::kGhost;
-  if (!ghost)
-    return fmt::format("found pid {} in use by process {}", held.id, proc::describe(held.id));
-  return fmt::format("found {} {} in use by process {}",
-                     family.members[held.member].leads_session ? "session" : "process group",
-                     held.id, proc::describe(held.id));
+  std::string what = "pid";
+  if (ghost) what = family.members[held.member].leads_session ? "session" : "process group";
+  const std::string holder = holder_of(held.id);
+  return fmt::format("found {} {} in use by {}", what, held.id,
+                     holder.empty() ? "a process that has just ended" : holder);
 }
 
 void note_namespaces(BuildState& state, const std::string& held,

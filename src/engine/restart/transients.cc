@@ -31,56 +31,66 @@ void reap_child(Pid child, trace::Script& script) {
                  {static_cast<u64>(child), u64{0}, u64{WNOHANG | __WALL}, u64{0}});
 }
 
-Result<void> await_end(Pid pid) {
-  while (TRY(trace::wait_for(pid, true)).alive()) {
-    (void)trace::resume(pid);  // ESRCH: it is just dying
-  }
-  return {};
+RemoteAddr call_of(const Target& target) {
+  return arch::find_call(stub::code(), target.scratch().start);
 }
 
-// No core dump: neither to a file (the limit) nor to a program (only dumpable processes).
-trace::Script prepare_death(const model::Zombie& zombie) {
+// Of the signals that come before the end only `signal` is delivered.
+Result<void> await_end(Pid pid, int signal = 0) {
+  while (true) {
+    const trace::Stop stop = TRY(trace::wait_for(pid, true));
+    if (!stop.alive()) return {};
+    const bool is_its = stop.event() == 0 && stop.signal() == signal;
+    (void)trace::resume(pid, is_its ? signal : 0);  // ESRCH: it is just dying
+  }
+}
+
+// No core dump: neither to a file (the limit) nor to a program (only dumpable processes). The
+// latter comes last: nobody's memory is harder to reach for an ordinary user.
+Result<void> prepare_death(Target& target, const model::Zombie& zombie) {
   trace::Script script;
   const rlimit64 none = {0, 0};
   script.call("set the name", SYS_prctl, {u64{PR_SET_NAME}, script.text(zombie.name)});
   script.call("set the limit of core dumps", SYS_prlimit64,
               {u64{0}, u64{RLIMIT_CORE}, script.object(none), u64{0}});
-  script.call("become nondumpable", SYS_prctl, {u64{PR_SET_DUMPABLE}, u64{0}});
-  return script;
+  TRY(target.run(script));
+  const i64 answer =
+      TRY(target.bare_call(target.pid(), call_of(target), SYS_prctl, {u64{PR_SET_DUMPABLE}, 0}));
+  if (answer != 0) return sys::error_of(static_cast<int>(-answer), "make nondumpable", "a zombie");
+  return {};
 }
 
-// The last script's stop is a signal's (SIGTRAP), so that another one may be given in its place.
 Result<void> die_of(Target& target, int signal) {
-  TRY(trace::set_signal_mask(target.pid(), 0));
-  TRY(trace::resume(target.pid(), signal));
-  return {};
+  const Pid pid = target.pid();
+  TRY(trace::set_signal_mask(pid, 0));
+  TRY(sys::check(::kill(pid, signal), "end", fmt::format("process {}", pid)));
+  (void)trace::resume(pid);  // ESRCH: it was SIGKILL
+  return await_end(pid, signal);
 }
 
 Result<void> exit_with(Target& target, int code) {
   arch::Registers registers = TRY(trace::get_registers(target.pid()));
-  const RemoteAddr call = arch::find_call(stub::code(), target.scratch().start);
-  arch::set_call(registers, call, SYS_exit_group, {static_cast<u64>(code)});
+  arch::set_call(registers, call_of(target), SYS_exit_group, {static_cast<u64>(code)});
   TRY(trace::set_registers(target.pid(), registers));
-  return trace::resume(target.pid());
+  TRY(trace::resume(target.pid()));
+  return await_end(target.pid());
 }
 
-Result<void> end_zombie(BuildState& state, size_t member, Target& target) {
-  const model::Zombie& zombie = state.zombie(member);
-  TRY(target.run(prepare_death(zombie)));
+Result<void> end_zombie(Target& target, const model::Zombie& zombie) {
+  TRY(prepare_death(target, zombie));
   const int status = zombie.wait_status;
-  TRY(WIFSIGNALED(status) ? die_of(target, WTERMSIG(status))
-                          : exit_with(target, WEXITSTATUS(status)));
-  return await_end(target.pid());
+  return WIFSIGNALED(status) ? die_of(target, WTERMSIG(status))
+                             : exit_with(target, WEXITSTATUS(status));
 }
 
 Result<void> end_one(BuildState& state, size_t index) {
   const Member& member = state.family.members[index];
   Target& target = state.born.at(index);
   if (member.role == Role::kZombie) {
-    TRY(end_zombie(state, index, target).context(fmt::format("while ending zombie {}", member.id)));
+    TRY(end_zombie(target, state.zombie(index))
+            .context(fmt::format("while ending zombie {}", member.id)));
   } else {
     TRY(exit_with(target, 0));
-    TRY(await_end(target.pid()));
   }
   target.release();
   state.ended.push_back(target.pid());

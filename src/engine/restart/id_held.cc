@@ -1,0 +1,86 @@
+// kill(2) with signal 0 answers for processes, threads and groups; for the rest all of /proc is
+// read, which is done only when something is in the way.
+#include "restart/id_held.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "proc/status.h"
+
+namespace stasis::restart {
+namespace {
+
+constexpr int kLooks = 10;
+constexpr int kLooksAtDying = 1000;  // some inits take their time to reap
+constexpr long kLookAgainNs = 2'000'000;
+
+struct Holder {
+  proc::Stat stat;
+  std::string_view as;
+};
+
+std::vector<Holder> holders_of(Pid id) {
+  std::vector<Holder> holders;
+  if (const auto own = proc::read_stat(id)) {
+    holders.push_back({*own, ""});
+    return holders;
+  }
+  const auto pids = sys::list_numbers("/proc");
+  if (!pids) return holders;
+  for (const int pid : *pids) {
+    const auto stat = proc::read_stat(pid);
+    if (!stat) continue;
+    if (stat->group == id) {
+      holders.push_back({*stat, "process group"});
+    } else if (stat->session == id) {
+      holders.push_back({*stat, "session"});
+    }
+  }
+  return holders;
+}
+
+// Only zombies that init is to reap.
+bool is_dying(Pid id) {
+  const std::vector<Holder> holders = holders_of(id);
+  return std::all_of(holders.begin(), holders.end(), [](const Holder& holder) {
+    return holder.stat.state == 'Z' && holder.stat.parent == 1;
+  });
+}
+
+bool stays_held(Pid id) {
+  for (int look = 0; is_held(id); ++look) {
+    if (look >= kLooks && (look == kLooksAtDying || !is_dying(id))) return true;
+    const timespec pause = {.tv_sec = 0, .tv_nsec = kLookAgainNs};
+    (void)::nanosleep(&pause, nullptr);  // waking early is harmless
+  }
+  return false;
+}
+
+}  // namespace
+
+bool is_held(Pid id) {
+  return proc::exists(id) || ::kill(id, 0) == 0 || ::kill(-id, 0) == 0;
+}
+
+std::string holder_of(Pid id) {
+  const std::vector<Holder> holders = holders_of(id);
+  if (holders.empty()) return "";
+  const std::string process = "process " + proc::describe(holders.front().stat.pid);
+  if (holders.front().as.empty()) return process;
+  return fmt::format("{} {} of {}", holders.front().as, id, process);
+}
+
+std::optional<Birth> find_held(const Family& family, const std::vector<Birth>& births) {
+  for (const Birth& birth : births) {
+    const bool any_will_do =
+        birth.thread == 0 && family.members[birth.member].role == Role::kStandIn;
+    if (!any_will_do && stays_held(birth.id)) return birth;
+  }
+  return std::nullopt;
+}
+
+}  // namespace stasis::restart

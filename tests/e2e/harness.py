@@ -3,6 +3,7 @@ a process from outside, and reporting. Standard library only. It asserts no time
 
 import concurrent.futures
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -81,8 +82,19 @@ def descendants(pid):
 
 
 def look(pid):
+    """A process and all below it, as others see them; a zombie has little to be looked at."""
+    seen = {}
+    for each in [pid, *descendants(pid)]:
+        for key, value in look_at(each).items():
+            seen[key if each == pid else f"{key} of process {each}"] = value
+    return seen
+
+
+def look_at(pid):
     """A process as others see it; equal before and after something that must leave no trace."""
-    seen = {"maps": read(f"/proc/{pid}/maps"), "threads": tids(pid), "children": children(pid)}
+    stat = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    seen = {"maps": read(f"/proc/{pid}/maps"), "threads": tids(pid), "children": children(pid),
+            "parent, group, session": stat[1:4], "zombie or stopped": stat[:1] in (["Z"], ["T"])}
     fds = {}
     try:
         for number in os.listdir(f"/proc/{pid}/fd"):
@@ -108,6 +120,38 @@ def differences(before, after, threads_may_end=False):
     return [f"{key}: was {before.get(key)}, is {after.get(key)}"
             for key in sorted(set(before) | set(after), key=str)
             if before.get(key) != after.get(key)]
+
+
+class OwnProcess(subprocess.Popen):
+    """A process that waits for itself: wait_for_orphans() leaves it alone."""
+    making = threading.Lock()
+    made = {}  # pid: the last one that had it
+
+    def __init__(self, *arguments, **options):
+        with self.making:
+            super().__init__(*arguments, **options)
+            self.made[self.pid] = self
+
+
+def adopt_orphans():
+    """Processes whose parent has been killed become ours instead of init's, and are waited for at
+    once: their ids are free as soon as they can be."""
+    subreaper = 36  # PR_SET_CHILD_SUBREAPER
+    if ctypes.CDLL(None).prctl(subreaper, 1, 0, 0, 0) == 0:
+        subprocess.Popen = OwnProcess
+        threading.Thread(target=wait_for_orphans, daemon=True).start()
+
+
+def wait_for_orphans():
+    while True:
+        with OwnProcess.making:
+            for pid in children(os.getpid()):
+                own = OwnProcess.made.get(pid)
+                if own and own.returncode is None or status_field(pid, "State")[:1] != "Z":
+                    continue
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.005)
 
 
 class Commands:
@@ -193,9 +237,10 @@ class Case:
         def found():
             for pid in descendants(restart.pid):
                 # Of any thread: a first thread that has ended has no command line any more.
-                if (any(marker.encode() in read_bytes(f"/proc/{pid}/task/{tid}/cmdline")
-                        for tid in tids(pid)) and status_field(pid, "TracerPid") == "0"):
-                    return pid
+                if any(marker.encode() in read_bytes(f"/proc/{pid}/task/{tid}/cmdline")
+                       for tid in tids(pid)):
+                    # Its children may run already while it is still held.
+                    return pid if status_field(pid, "TracerPid") == "0" else 0
             if restart.poll() is not None:
                 raise Failed(f"cr_restart exits {restart.returncode}: {said(restart)}")
             return 0

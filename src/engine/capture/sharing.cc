@@ -28,6 +28,13 @@ long compare(Pid a, Pid b, int type) {
   return order.ok() ? *order : -1;
 }
 
+// Those that are about to exit have given everything back: what they have not, they all "share".
+bool is_ending(Pid thread) {
+  constexpr u32 kExiting = 0x4;  // PF_EXITING
+  const auto stat = proc::read_stat(thread);
+  return !stat || (stat->flags & kExiting) != 0;
+}
+
 void add_sharers(std::span<const Pid> pids, const Kind& kind, std::vector<Refusal>& refusals) {
   struct Entry {
     Pid pid, thread;  // the thread through which the kernel tells of the process
@@ -39,6 +46,7 @@ void add_sharers(std::span<const Pid> pids, const Kind& kind, std::vector<Refusa
   });
   for (size_t i = 1; i < sorted.size(); ++i) {
     if (compare(sorted[i - 1].thread, sorted[i].thread, kind.type) != 0) continue;
+    if (is_ending(sorted[i - 1].thread) || is_ending(sorted[i].thread)) continue;
     refusals.push_back({.subject = "process " + proc::describe(sorted[i].pid),
                         .reason = fmt::format("it shares {} with process {}", kind.what,
                                               proc::describe(sorted[i - 1].pid)),

@@ -10,10 +10,8 @@
 
 #include "base/sys.h"
 #include "notify/clock.h"
-#include "notify/member.h"
-#include "notify/notify.h"
+#include "notify/state.h"
 #include "proc/status.h"
-#include "trace/handler_entry.h"
 
 namespace stasis::notify {
 namespace {
@@ -35,45 +33,17 @@ std::string name_of(const LateThread& late) {
 
 }  // namespace
 
-class Handshake::State {
- public:
-  State(Announcement announcement, Terms terms) : terms_(std::move(terms)) {
-    request_.announcement = std::move(announcement);
-    request_.number = new_request_number();
-    request_.engine = ::getpid();
-    const auto own = proc::read_stat(request_.engine);
-    if (own.ok()) request_.engine_start = own->start_time_ticks;
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() { abort(kTempFail); }
+Handshake::State::State(Announcement announcement, Terms terms) : terms_(std::move(terms)) {
+  request_.announcement = std::move(announcement);
+  request_.number = new_request_number();
+  request_.engine = ::getpid();
+  const auto own = proc::read_stat(request_.engine);
+  if (own.ok()) request_.engine_start = own->start_time_ticks;
+}
 
-  Result<void> add(std::span<const Pid> pids);
-  Result<void> settle();
-  Result<bool> is_settled(trace::Freeze& freeze);
-  Result<void> tell(trace::Freeze& freeze, int code);
-  Result<int> await_idle();
-  [[nodiscard]] const Member* find(Pid pid) const;
-  [[nodiscard]] const std::vector<Member>& members() const { return members_; }
-  [[nodiscard]] const std::vector<Block>& blocks() const { return blocks_; }
-
- private:
-  Result<void> join(const std::vector<Block>& blocks);
-  Result<bool> round();
-  Error give_up(Error error);
-  [[nodiscard]] Error too_late();
-  void abort(int code);
-  bool all_have_left(int& failed);
-  void stop_again();
-  void kill_all();
-  [[nodiscard]] bool cancelled() const { return terms_.cancelled && terms_.cancelled(); }
-
-  Terms terms_;
-  Request request_;
-  std::vector<Pid> pids_;        // of the whole request
-  std::vector<Member> members_;  // those of them that take part, or did
-  std::vector<Block> blocks_;
-};
+Handshake::State::~State() {
+  abort(kTempFail);
+}
 
 const Member* Handshake::State::find(Pid pid) const {
   const auto found = std::find_if(members_.begin(), members_.end(), [pid](const Member& member) {
@@ -223,85 +193,6 @@ Result<int> Handshake::State::await_idle() {
   if (request_.announcement.signal == 0) stop_again();
   for (Member& member : members_) member.forget_stop();
   return failed;
-}
-
-Handshake::Handshake(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Handshake::Handshake(Handshake&&) noexcept = default;
-Handshake& Handshake::operator=(Handshake&&) noexcept = default;
-Handshake::~Handshake() = default;
-
-Result<Handshake> Handshake::gather(std::span<const Pid> pids, const Announcement& announcement,
-                                    Terms terms) {
-  auto state = std::make_unique<State>(announcement, std::move(terms));
-  TRY(state->add(pids));
-  return Handshake(std::move(state));
-}
-
-bool Handshake::anybody() const {
-  const auto& members = state_->members();
-  return std::any_of(members.begin(), members.end(),
-                     [](const Member& member) { return !member.is_over(); });
-}
-
-bool Handshake::takes_part(Pid pid) const {
-  const Member* member = state_->find(pid);
-  return member != nullptr && member->takes_part();
-}
-
-std::vector<Pid> Handshake::omitted() const {
-  std::vector<Pid> pids;
-  for (const Member& member : state_->members()) {
-    if (member.is_omitted()) pids.push_back(member.pid());
-  }
-  return pids;
-}
-
-bool Handshake::was_stopped(Pid pid) const {
-  const Member* member = state_->find(pid);
-  return member != nullptr && member->was_stopped();
-}
-
-std::vector<Handshake::Forward> Handshake::forwards() const {
-  std::vector<Forward> all;
-  for (const Member& member : state_->members()) {
-    for (const Forward& forward : member.forwards()) {
-      if (std::find(all.begin(), all.end(), forward) == all.end()) all.push_back(forward);
-    }
-  }
-  return all;
-}
-
-Result<void> Handshake::add(std::span<const Pid> pids) {
-  return state_->add(pids);
-}
-Result<bool> Handshake::is_settled(trace::Freeze& freeze) {
-  return state_->is_settled(freeze);
-}
-Result<void> Handshake::settle() {
-  return state_->settle();
-}
-const std::vector<Block>& Handshake::blocks() const {
-  return state_->blocks();
-}
-
-Result<void> Handshake::end_signal_waits(trace::Freeze& freeze) const {
-  for (trace::FrozenProcess& process : freeze.processes()) {
-    const bool has_block = std::any_of(blocks().begin(), blocks().end(), [&](const Block& block) {
-      return block.pid == process.pid;
-    });
-    if (!has_block || state_->find(process.pid) != nullptr) continue;
-    for (trace::FrozenThread& thread : process.threads) {
-      TRY(trace::end_signal_wait(process, thread));
-    }
-  }
-  return {};
-}
-
-Result<void> Handshake::tell(trace::Freeze& freeze, int code) {
-  return state_->tell(freeze, code);
-}
-Result<int> Handshake::await_idle() {
-  return state_->await_idle();
 }
 
 }  // namespace stasis::notify

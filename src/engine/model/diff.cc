@@ -27,6 +27,9 @@ u64 key_of(const Thread& v) {
 u64 key_of(const Process& v) {
   return static_cast<u64>(v.pid);
 }
+u64 key_of(const Zombie& v) {
+  return static_cast<u64>(v.pid);
+}
 u64 key_of(const SignalAction& v) {
   return static_cast<u64>(v.signal);
 }

@@ -45,6 +45,8 @@ class Renumberer {
     out.image.origin = in_.origin;
     out_ = &out.image;
     out_->processes = in_.processes;
+    out_->zombies = in_.zombies;
+    std::ranges::sort(out_->zombies, {}, &Zombie::pid);
     for (Process& process : out_->processes) visit(process);
     for (u32 i = 0; i < in_.open_files.size(); ++i) (void)open_file(i);  // nobody's come last
     for (u32 i = 0; i < in_.resources.size(); ++i) (void)resource(i);
@@ -154,6 +156,11 @@ void forget_outsiders(Image& image) {
     Process& process = image.processes[i];
     for (Pid* id : {&process.parent, &process.group, &process.session}) {
       if (i == 0 || !inside.contains(*id)) *id = 0;
+    }
+  }
+  for (Zombie& zombie : image.zombies) {
+    for (Pid* id : {&zombie.group, &zombie.session}) {
+      if (!inside.contains(*id)) *id = 0;
     }
   }
 }

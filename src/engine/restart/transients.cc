@@ -45,15 +45,21 @@ Result<void> await_end(Pid pid, int signal = 0) {
   }
 }
 
-// No core dump: neither to a file (the limit) nor to a program (only dumpable processes). The
-// latter comes last: nobody's memory is harder to reach for an ordinary user.
+// No core dump: a limit of 1 byte, of all, is too small for a file and forbids the program that
+// /proc/sys/kernel/core_pattern may name. Who may not even have that is made nondumpable, at the
+// price of its status being visible to its parent and root alone.
 Result<void> prepare_death(Target& target, const model::Zombie& zombie) {
+  rlimit64 limit = {};
+  TRY(sys::check(::prlimit64(target.pid(), RLIMIT_CORE, nullptr, &limit), "read",
+                 "the limit of core dumps"));
+  const bool one = limit.rlim_max >= 1;
+  limit = {one ? 1U : 0U, one ? 1U : 0U};
   trace::Script script;
-  const rlimit64 none = {0, 0};
   script.call("set the name", SYS_prctl, {u64{PR_SET_NAME}, script.text(zombie.name)});
   script.call("set the limit of core dumps", SYS_prlimit64,
-              {u64{0}, u64{RLIMIT_CORE}, script.object(none), u64{0}});
+              {u64{0}, u64{RLIMIT_CORE}, script.object(limit), u64{0}});
   TRY(target.run(script));
+  if (one) return {};
   const i64 answer =
       TRY(target.bare_call(target.pid(), call_of(target), SYS_prctl, {u64{PR_SET_DUMPABLE}, 0}));
   if (answer != 0) return sys::error_of(static_cast<int>(-answer), "make nondumpable", "a zombie");

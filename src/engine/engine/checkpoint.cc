@@ -126,6 +126,14 @@ void note_lost_zombies(CheckpointReport& report, const CheckpointRequest& reques
   }
 }
 
+Result<void> check_requester(const CheckpointRequest& request, const std::vector<Pid>& members) {
+  if (!request.prohibit_self) return {};
+  const Pid self = request.requester != 0 ? request.requester : ::getpid();
+  if (std::ranges::find(members, self) == members.end()) return {};
+  return fail(EINVAL, fmt::format("process {} would save itself, which it does not want",
+                                  proc::describe(self)));
+}
+
 // Stops writing when the time is up, whatever the caller's own progress says.
 format::WriteOptions with_deadline(const format::WriteOptions& options, const Deadline& deadline) {
   format::WriteOptions limited = options;
@@ -162,7 +170,9 @@ Result<CheckpointReport> checkpoint(CheckpointRequest request) {
     return refused(fmt::format("process {} cannot be saved", proc::describe(members.front())),
                    refusals);
   }
+  TRY(check_requester(request, members));
   format::Destination destination = TRY(open_destination(request));
+  if (request.accepted) request.accepted(members);
 
   CheckpointReport report{.file = destination.path()};
   trace::Freeze freeze = TRY(trace::Freeze::take(

@@ -18,7 +18,7 @@ restart::BuildOptions build_options(const RestartRequest& request) {
           .restore_group = request.restore_group,
           .restore_session = request.restore_session,
           .ignore_cpu_features = request.ignore_cpu_features,
-          .parent_is_caller = false,
+          .parent_is_caller = request.parent_is_caller,
           .signal = request.signal,
           .progress = request.progress};
 }

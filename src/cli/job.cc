@@ -14,6 +14,7 @@
 
 #include "base/sys.h"
 #include "cancel.h"
+#include "proc/status.h"
 
 namespace stasis::cli {
 namespace {
@@ -30,6 +31,13 @@ sigset_t everything() {
 
 bool stops_a_job(int signal) {
   return signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+// The child of ours that is not `known`, if it is one alone.
+Result<Pid> only_child(Pid known, const Error& otherwise) {
+  const auto children = proc::read_children(::getpid());
+  if (!children || children->size() != 1 || children->front() == known) return otherwise;
+  return children->front();
 }
 
 }  // namespace
@@ -61,9 +69,14 @@ Result<int> JobSignals::wait_for(Pid root) {
   (void)::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   for (;;) {
     int status = 0;
-    const pid_t reaped = TRY(
-        sys::check(::waitpid(root, &status, WNOHANG), "wait for", fmt::format("process {}", root)));
-    if (reaped == root) return status;
+    const auto reaped = sys::check(::waitpid(root, &status, WNOHANG | __WALL), "wait for",
+                                   fmt::format("process {}", root));
+    if (!reaped) {
+      // It was our child: we are a copy, restarted with new ids.
+      root = TRY(only_child(root, reaped.error()));
+      continue;
+    }
+    if (*reaped == root) return status;
     siginfo_t info = {};
     if (::sigwaitinfo(&set, &info) > 0) forward(info, root);
   }

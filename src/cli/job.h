@@ -21,7 +21,8 @@ class JobSignals {
   [[nodiscard]] int cancel_requested() const;
 
   // Waits for `root`, our child, forwarding signals; a stopped root is waited for, too. Returns its
-  // wait status. SIGKILL, SIGSTOP and SIGCHLD cannot or must not be forwarded, and signal 64 is the
+  // wait status. Goes on in a copy of us that was saved and restarted, even if root has another pid
+  // there. SIGKILL, SIGSTOP and SIGCHLD cannot or must not be forwarded, and signal 64 is the
   // checkpoint signal; SIGHUP is not when cr_restart was started with it ignored (nohup).
   Result<int> wait_for(Pid root);
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 from cli_cases_info import INFO_CASES, RUN_CASES
+from cli_cases_inside import INSIDE_CASES
 from cli_cases_restart import RESTART_CASES
 from cli_targets import check, free_pid, idle, looks_alive, said_by, wait_state
 from harness import Commands, Failed, Report, Skipped, until
@@ -267,7 +268,7 @@ def main():
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
     cases = [(body.__name__, body)
-             for body in CHECKPOINT_CASES + RESTART_CASES + RUN_CASES + INFO_CASES
+             for body in CHECKPOINT_CASES + RESTART_CASES + INSIDE_CASES + RUN_CASES + INFO_CASES
              if not options.patterns
              or any(fnmatch.fnmatch(body.__name__, pattern) for pattern in options.patterns)]
 

@@ -54,7 +54,9 @@ Result<void> Member::advance(const Request& request, i64 left_ms) {
   note_forwards(*head);
   TRY(heed_answer(*head));
   if (omitted_) return {};
-  if (head->fields.verdict != CRI_VERDICT_NONE || head->fields.phase == CRI_PHASE_IDLE) {
+  const bool called = stage_ == Stage::kRequested || signalled_;
+  if (head->fields.verdict != CRI_VERDICT_NONE ||
+      (called && head->fields.phase == CRI_PHASE_IDLE)) {
     return fail(kTempFail,
                 fmt::format("process {} has given up the checkpoint", proc::describe(pid())));
   }
@@ -158,8 +160,9 @@ Result<void> Member::send_threads(trace::FrozenProcess& process, const BlockHead
     if (thread.zombie || thread.tid == callback_thread_ || sent_.contains(thread.tid)) continue;
     if (TRY(send_thread(process, thread, head, areas))) sent_.insert(thread.tid);
   }
-  if (head.fields.phase == CRI_PHASE_SIGNALS) return {};
+  if (signalled_) return {};
   if (sent_.empty() && callback_thread_ == 0) return {};  // nobody who could end it, if we died
+  signalled_ = true;
   return write_field(process.any_live_tid(), block_.address, offsetof(cri_block, phase),
                      u32{CRI_PHASE_SIGNALS});
 }

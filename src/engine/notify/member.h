@@ -91,6 +91,7 @@ class Member {
   bool begun_ = false, told_ = false, omitted_ = false;
   bool permanent_ = false;
   bool stopped_ = false;
+  bool signalled_ = false;  // CRI_PHASE_SIGNALS has been written
   std::set<Pid> sent_;
   std::map<Pid, i64> deferred_ns_;  // since when a thread could not be sent yet
   i64 next_send_ns_ = 0, next_stop_look_ns_ = 0, busy_since_ns_ = 0;

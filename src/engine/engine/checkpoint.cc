@@ -130,8 +130,8 @@ Result<void> check_requester(const CheckpointRequest& request, const std::vector
   if (!request.prohibit_self) return {};
   const Pid self = request.requester != 0 ? request.requester : ::getpid();
   if (std::ranges::find(members, self) == members.end()) return {};
-  return fail(EINVAL, fmt::format("process {} would save itself, which it does not want",
-                                  proc::describe(self)));
+  return fail(EDEADLK, fmt::format("process {} would save itself, which it does not want",
+                                   proc::describe(self)));
 }
 
 // Stops writing when the time is up, whatever the caller's own progress says.

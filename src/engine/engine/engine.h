@@ -42,7 +42,7 @@ struct CheckpointRequest {
   i64 time_limit_ms = -1;  // for the whole checkpoint; the target goes on, ETIMEDOUT
   Pid requester = 0;       // whom callbacks are told of; 0: this process
   bool require_libcr = false;  // CR_ENOSUPPORT when a process has neither libcr nor a stub
-  bool prohibit_self = false;  // EINVAL-like refusal when the requester is in the scope
+  bool prohibit_self = false;  // EDEADLK when the requester is in the scope
   PtracePolicy ptraced = PtracePolicy::kError;   // members that somebody traces (kPtraced)
   PtracePolicy ptracers = PtracePolicy::kError;  // members that trace somebody (kPtracer)
   // Called once the scope is known and nothing refuses it, before anything is stopped.

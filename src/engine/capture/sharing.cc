@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <linux/kcmp.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -35,7 +36,29 @@ bool is_ending(Pid thread) {
   return !stat || (stat->flags & kExiting) != 0;
 }
 
-void add_sharers(std::span<const Pid> pids, const Kind& kind, std::vector<Refusal>& refusals) {
+bool in_uninterruptible_wait(Pid pid) {
+  const auto tids = proc::read_threads(pid);
+  return tids.ok() && std::ranges::any_of(*tids, [pid](Pid tid) {
+           const auto stat = proc::read_stat(pid, tid);
+           return stat.ok() && stat->state == 'D';
+         });
+}
+
+// Whether two share memory and neither waits in vfork(2) for the other to let go of it. A moment
+// after the child was made its parent does not wait yet.
+bool lasts(Pid a, Pid b) {
+  constexpr int kLooks = 10;
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 1'000'000};
+  for (int i = 0; i < kLooks; ++i) {
+    if (compare(a, b, KCMP_VM) != 0 || is_ending(a) || is_ending(b)) return false;
+    if (in_uninterruptible_wait(a) || in_uninterruptible_wait(b)) return false;
+    (void)::nanosleep(&kPause, nullptr);  // waking early is harmless
+  }
+  return true;
+}
+
+void add_sharers(std::span<const Pid> pids, const Kind& kind, bool frozen,
+                 std::vector<Refusal>& refusals) {
   struct Entry {
     Pid pid, thread;  // the thread through which the kernel tells of the process
   };
@@ -47,6 +70,7 @@ void add_sharers(std::span<const Pid> pids, const Kind& kind, std::vector<Refusa
   for (size_t i = 1; i < sorted.size(); ++i) {
     if (compare(sorted[i - 1].thread, sorted[i].thread, kind.type) != 0) continue;
     if (is_ending(sorted[i - 1].thread) || is_ending(sorted[i].thread)) continue;
+    if (kind.type == KCMP_VM && !frozen && !lasts(sorted[i - 1].thread, sorted[i].thread)) continue;
     refusals.push_back({.subject = "process " + proc::describe(sorted[i].pid),
                         .reason = fmt::format("it shares {} with process {}", kind.what,
                                               proc::describe(sorted[i - 1].pid)),
@@ -56,11 +80,11 @@ void add_sharers(std::span<const Pid> pids, const Kind& kind, std::vector<Refusa
 
 }  // namespace
 
-std::vector<Refusal> sharing_refusals(std::span<const Pid> pids, bool memory) {
+std::vector<Refusal> sharing_refusals(std::span<const Pid> pids, bool frozen) {
   std::vector<Refusal> refusals;
-  if (memory) add_sharers(pids, kMemory, refusals);
-  add_sharers(pids, kFiles, refusals);
-  add_sharers(pids, kDirectory, refusals);
+  for (const Kind& kind : {kMemory, kFiles, kDirectory}) {
+    add_sharers(pids, kind, frozen, refusals);
+  }
   return refusals;
 }
 

@@ -10,8 +10,8 @@
 
 namespace stasis::capture {
 
-// A refusal for every process that shares with one before it. `memory`: memory too, which a child
-// of vfork(2) rightly shares as long as its parent runs.
-std::vector<Refusal> sharing_refusals(std::span<const Pid> pids, bool memory);
+// A refusal for every process that shares with another of them. `frozen`: they stand still. If not,
+// a child of vfork(2) that runs in its parent's memory is none: it will let go of it.
+std::vector<Refusal> sharing_refusals(std::span<const Pid> pids, bool frozen);
 
 }  // namespace stasis::capture

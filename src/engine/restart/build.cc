@@ -24,6 +24,7 @@ constexpr Pass kPasses[] = {
     rebuild_threads,     // what threads set for themselves
     settle_descriptors,  // epoll members, locks, timers
     finish_process,      // the scratch area goes; registers
+    prepare_release,     // what they find as they begin to run
 };
 
 // Everything that the targets are to inherit exists before the first of them: open files, files
@@ -73,6 +74,7 @@ Result<Built> bring_up(BuildState& state) {
   for (const Pass pass : kPasses) {
     for (size_t process = 0; process < processes; ++process) TRY(pass(state, process));
   }
+  let_live(state);
   // Children first: nobody may miss a parent that has run and gone already.
   for (size_t process = processes; process-- > 0;) TRY(release_process(state, process));
   return describe(state);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -84,30 +85,63 @@ bool receive(int fd, T& message) {
   return ::read(fd, &message, sizeof message) == static_cast<ssize_t>(sizeof message);
 }
 
-// Reaps until `root` has ended and no orphan is left; then the namespace ends with init.
-void reap(Pid root) {
+// A process of the namespace that is neither we nor dead, by /proc, as a pidfd; -1: none. Not all
+// are our children: those that cr_restart waits for are not.
+int watch_somebody() {
+  struct Entry {  // struct linux_dirent64
+    u64 inode;
+    i64 offset;
+    u16 length;
+    u8 type;
+    char name[1];
+  };
+  alignas(Entry) std::array<char, 4096> buffer;
+  const int folder = ::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int watched = -1;
+  long got = 0;
+  while (watched < 0 &&
+         (got = ::syscall(SYS_getdents64, folder, buffer.data(), buffer.size())) > 0) {
+    for (long at = 0; at < got && watched < 0;) {
+      const auto* entry = reinterpret_cast<const Entry*>(&buffer.at(static_cast<size_t>(at)));
+      at += entry->length;
+      const int pid = ::atoi(entry->name);
+      if (pid <= 1) continue;
+      pollfd ended = {static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), POLLIN, 0};
+      if (ended.fd < 0) continue;
+      if (::poll(&ended, 1, 0) == 0) {
+        watched = ended.fd;
+      } else {
+        (void)::close(ended.fd);  // a zombie that somebody else will reap
+      }
+    }
+  }
+  (void)::close(folder);
+  return watched;
+}
+
+// Reaps until nobody lives any more; then the namespace ends with init.
+void reap() {
   sigset_t child;
   (void)::sigemptyset(&child);
   (void)::sigaddset(&child, SIGCHLD);
   const int signals = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-  const auto watched = static_cast<int>(::syscall(SYS_pidfd_open, root, 0));
-  std::array<pollfd, 2> ends = {pollfd{watched, POLLIN, 0}, pollfd{signals, POLLIN, 0}};
-  bool root_lives = watched >= 0;
+  std::array<pollfd, 2> ends = {pollfd{-1, POLLIN, 0}, pollfd{signals, POLLIN, 0}};
   while (true) {
     Pid reaped = 1;
     while (reaped > 0) reaped = ::waitpid(-1, nullptr, WNOHANG | __WALL);
-    if (reaped == -1 && !root_lives) return;  // ECHILD
+    if (ends[0].fd < 0) ends[0].fd = watch_somebody();
+    if (ends[0].fd < 0 && reaped == -1) return;  // ECHILD
     (void)::poll(ends.data(), ends.size(), -1);
     signalfd_siginfo info;
     while (::read(signals, &info, sizeof info) > 0) continue;
     if (ends[0].revents != 0) {
-      root_lives = false;
-      ends[0].fd = -1;
+      (void)::close(ends[0].fd);
+      ends[0] = {-1, POLLIN, 0};
     }
   }
 }
 
-[[noreturn]] void live_as_init(int helper, Pid root) {
+[[noreturn]] void live_as_init(int helper) {
   (void)::prctl(PR_SET_NAME, "stasis-init", 0, 0, 0);
   (void)::setsid();
   (void)::chdir("/");
@@ -123,7 +157,7 @@ void reap(Pid root) {
   char born = 0;
   if (!receive(0, born)) ::_exit(1);  // the helper gave up
   (void)::close(0);
-  reap(root);
+  reap();
   ::_exit(0);
 }
 
@@ -143,7 +177,7 @@ bool make_init(const HelperPlan& plan, Report& report) {
   if (init == -1) return false;
   if (init == 0) {
     (void)::close(plan.init_ends[0]);
-    live_as_init(plan.init_ends[1], plan.id);
+    live_as_init(plan.init_ends[1]);
   }
   (void)::close(plan.init_ends[1]);
   Report from_init;

@@ -30,8 +30,7 @@ struct BuildState {
   // rseq_cs of threads (by the id they have now) that were in a critical section; registering
   // clears it, so finish_process() writes it back.
   std::map<Pid, u64> rseq_sections;
-  u64 bytes_done = 0;     // of data_bytes(), for progress
-  bool some_run = false;  // a thread has been let go: what it does to others is its business
+  u64 bytes_done = 0;  // of data_bytes(), for progress
 
   // While the family is made; members by their place in it.
   Family family;

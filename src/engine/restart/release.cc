@@ -56,36 +56,41 @@ void hear_of_its_end(const Target& target) {
   }
 }
 
+Result<void> detach_all(const Target& target) {
+  const std::vector<Pid>& threads = target.threads();
+  for (auto tid = threads.rbegin(); tid != threads.rend(); ++tid) TRY(trace::detach(*tid));
+  return {};
+}
+
 }  // namespace
 
-Result<void> release_process(BuildState& state, size_t process) {
+Result<void> prepare_release(BuildState& state, size_t process) {
   const model::Process& image = state.process(process);
   Target& target = state.targets[process];
-  const auto let_go = [&]() -> Result<void> {
-    if (!image.threads.empty() && image.threads.front().zombie) TRY(prepare_exit(target));
-    // Before the first thread runs; it is taken when the first one does.
-    if (const int signal = signal_for(state, image); signal != 0) {
-      TRY(sys::check(::kill(target.pid(), signal), "signal",
-                     fmt::format("process {}", target.pid())));
-    }
-    const std::vector<Pid>& threads = target.threads();
-    for (auto tid = threads.rbegin(); tid != threads.rend(); ++tid) {
-      TRY(trace::detach(*tid));
-      state.some_run = true;
-    }
-    return {};
-  };
-  const Result<void> gone = let_go();
-  if (gone) {
-    target.release();
-    return {};
+  if (!image.threads.empty() && image.threads.front().zombie) TRY(prepare_exit(target));
+  // It is taken when the first thread runs.
+  const int signal = signal_for(state, image);
+  if (signal == 0) return {};
+  TRY(sys::check(::kill(target.pid(), signal), "signal", fmt::format("process {}", target.pid())));
+  return {};
+}
+
+void let_live(const BuildState& state) {
+  for (const Target& target : state.targets) {
+    for (const Pid tid : target.threads()) (void)trace::set_options(tid, 0);  // or it is dead
   }
-  // Threads that run already, of this process or another one, may end it at once: so be it.
-  if (!state.some_run || gone.error().code != ESRCH) {
-    return Result<void>(gone.error())
-        .context(fmt::format("while letting process {} go", target.pid()));
+}
+
+Result<void> release_process(BuildState& state, size_t process) {
+  Target& target = state.targets[process];
+  if (const auto gone = detach_all(target); !gone) {
+    // Others that run already, or the signal that was asked for, may have ended it: so be it.
+    if (gone.error().code != ESRCH) {
+      return Result<void>(gone.error())
+          .context(fmt::format("while letting process {} go", target.pid()));
+    }
+    hear_of_its_end(target);
   }
-  hear_of_its_end(target);
   target.release();
   return {};
 }

@@ -6,8 +6,13 @@
 
 namespace stasis::restart {
 
-// Detaches all threads; sends the signal of the options, or stops what was stopped. On error the
-// target is still ours to kill.
+// The signal of the options, or what stops who was stopped; the last preparations.
+Result<void> prepare_release(BuildState& state, size_t process);
+
+// From here on they do not die with us: should we be killed they run on, all of them.
+void let_live(const BuildState& state);
+
+// Detaches all threads. On error the target is still ours to kill.
 Result<void> release_process(BuildState& state, size_t process);
 
 }  // namespace stasis::restart

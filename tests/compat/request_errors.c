@@ -214,7 +214,7 @@ CP_CASE(poll_msg_gives_the_log_of_a_failure) {
 
 /* ---- the output */
 
-CP_CASE(a_file_that_may_not_grow_is_an_error) {
+CP_CASE(a_broken_pipe_is_an_error) {
   prepare(0);
   close(args.cr_fd);
   int ends[2];

@@ -257,6 +257,18 @@ CP_CASE(while_another_is_pending_it_is_ebusy) {
   CHECK_NOTES("aA");
 }
 
+CP_CASE(dest_cwd_writes_context_pid) {
+  char name[64];
+  begin(CR_SIGNAL_CONTEXT);
+  CHECK_EQ(cr_initialize_checkpoint_args_t(&args), 0);
+  args.cr_scope = CR_SCOPE_PROC;
+  args.cr_fd = CR_DEST_CWD;
+  CHECK_EQ(cr_request_checkpoint(&args, &handle), 0);
+  CHECK(cr_poll_checkpoint(&handle, NULL) > 0);
+  snprintf(name, sizeof name, "context.%d", getpid());
+  CHECK(size_of(name) > 0);
+}
+
 /* ---- deprecated */
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"

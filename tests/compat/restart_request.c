@@ -181,6 +181,43 @@ CP_CASE(signal_is_sent_to_the_restarted) {
   lives(pid);
 }
 
+/* ---- groups and sessions: those of the caller, or those that were saved */
+
+static int own_session;
+static void leads_session(int in, int out) {
+  if (own_session) CHECK(setsid() == getpid());
+  answers(in, out);
+}
+
+static void groups(unsigned flags, int restored) {
+  CHECK(!mkfifo("down", 0600) && !mkfifo("up", 0600));
+  down_fd = open("down", O_RDWR | O_CLOEXEC);
+  up_fd = open("up", O_RDWR | O_CLOEXEC);
+  own_session = 1;
+  struct cp_child child = cp_fork(leads_session);
+  saved_pid = child.pid;
+  cp_expect(up_fd, 'r');
+  CHECK_EQ(cp_checkpoint(child.pid, "--kill"), 0);
+  cp_killed(&child, SIGKILL);
+  snprintf(image, sizeof image, "%s", cp_image());
+  prepare();
+  args.cr_flags |= flags;
+  request();
+  int pid = cr_poll_restart(&handle, NULL);
+  if (pid < 0) cp_fail("cr_poll_restart: %d, %s", pid, cr_strerror(errno));
+  CHECK_EQ(getpgid(pid), restored ? saved_pid : getpgrp());
+  CHECK_EQ(getsid(pid), restored ? saved_pid : getsid(0));
+  lives(pid);
+}
+
+CP_CASE(group_and_session_are_the_callers) {
+  groups(0, 0);
+}
+
+CP_CASE(restore_pgid_and_sid) {
+  groups(CR_RSTRT_RESTORE_PGID | CR_RSTRT_RESTORE_SID, 1);
+}
+
 /* ---- relocation */
 
 static void follows_folder(int in, int out) {

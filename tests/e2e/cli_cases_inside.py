@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from cli_targets import check, idle, looks_alive, wait_state
+from cli_targets import check, idle, looks_alive, saved_pids, wait_state
 from harness import LIMIT, children, descendants, read, status_field, until
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
@@ -133,25 +133,16 @@ def end(process):
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in family), "all are gone")
 
 
-def scope_of(case, *options):
-    """The pids that cr_checkpoint saves with these options, the first one first."""
-    import json
-    image = case.new_image()
-    case.commands.run("cr_checkpoint", "-f", image, *options)
-    model = json.loads(case.commands.run("cr_info", "--json", image).stdout)
-    return [process["pid"] for process in model["processes"]]
-
-
 def scopes(case):
     """--pid, --tree (default), --pgid, --sid."""
     shell, (sleeper, other) = family(case)
-    check(scope_of(case, "--pid", shell.pid) == [shell.pid], "--pid")
+    check(saved_pids(case, "--pid", shell.pid) == [shell.pid], "--pid")
     for option in ([], ["--tree"], ["-T"]):
-        saved = scope_of(case, *option, shell.pid)
+        saved = saved_pids(case, *option, shell.pid)
         check(saved[0] == shell.pid and sorted(saved) == sorted([shell.pid, sleeper, other]),
               f"{option}: {saved}")
     for option in ("--pgid", "--group", "-g", "--sid", "--session", "-s"):
-        saved = scope_of(case, option, shell.pid)
+        saved = saved_pids(case, option, shell.pid)
         check(sorted(saved) == sorted([shell.pid, sleeper]), f"{option}: {saved}")
     end(shell)
 

@@ -1,5 +1,6 @@
 """What the tests of the commands save: small programs, and how they are looked at."""
 
+import json
 import os
 import subprocess
 
@@ -56,3 +57,11 @@ def free_pid():
     done = subprocess.Popen(["/bin/true"])
     done.wait()
     return done.pid
+
+
+def saved_pids(case, *options):
+    """The pids that cr_checkpoint saves with these options, the first one first."""
+    image = case.new_image()
+    case.commands.run("cr_checkpoint", "-f", image, *options)
+    model = json.loads(case.commands.run("cr_info", "--json", image).stdout)
+    return [process["pid"] for process in model["processes"]]

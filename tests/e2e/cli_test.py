@@ -14,8 +14,10 @@ import signal
 import subprocess
 import sys
 
+from cli_cases_checkpoint import CONTENT_CASES, DESTINATION_CASES
 from cli_cases_info import INFO_CASES, RUN_CASES
 from cli_cases_inside import INSIDE_CASES
+from cli_cases_jobs import JOB_CASES
 from cli_cases_restart import RESTART_CASES
 from cli_targets import check, free_pid, idle, looks_alive, said_by, wait_state
 from harness import Commands, Failed, Report, Skipped, until
@@ -267,8 +269,10 @@ def main():
     parser.add_argument("--work", help="folder for the cases' folders")
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
-    cases = [(body.__name__, body)
-             for body in CHECKPOINT_CASES + RESTART_CASES + INSIDE_CASES + RUN_CASES + INFO_CASES
+    groups = (CHECKPOINT_CASES, DESTINATION_CASES, CONTENT_CASES, RESTART_CASES, JOB_CASES,
+              INSIDE_CASES,
+              RUN_CASES, INFO_CASES)
+    cases = [(body.__name__, body) for bodies in groups for body in bodies
              if not options.patterns
              or any(fnmatch.fnmatch(body.__name__, pattern) for pattern in options.patterns)]
 

@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+"""Real jobs of several processes: a parallel make, a shell pipeline, a pool of workers. Each is saved
+with --kill at random moments and restarted, and its results compared with an undisturbed run.
+
+  trees.py --build BUILD [--moments N] [--seed S] [--list] [PATTERN]...
+"""
+
+import argparse
+import fnmatch
+import os
+import random
+import shlex
+import sys
+import time
+
+from harness import Commands, Failed, Report, adopt_orphans, read, read_bytes
+from job import Job
+from real_programs import need, program
+
+FILES = 14
+
+
+class Tree:
+    """A command line, what it needs in its folder, and the files that tell whether it was right."""
+
+    def __init__(self, *line, needs=(), setup=None, results=(), unordered=()):
+        self.line = line
+        self.needs = needs
+        self.setup = setup or (lambda folder: None)
+        self.results = results
+        self.unordered = unordered  # files whose lines may come in any order
+
+    def start(self, case, folder):
+        os.mkdir(folder)
+        self.setup(folder)
+        return Job(case, self.line, log=os.path.join(folder, "out.log"), cwd=folder)
+
+    def result(self, folder):
+        names = [name for name in os.listdir(folder)
+                 if any(fnmatch.fnmatch(name, pattern) for pattern in self.results)]
+        found = {name: read_bytes(os.path.join(folder, name)) for name in names}
+        for name in self.unordered:
+            found[name] = sorted(read_bytes(os.path.join(folder, name)).splitlines())
+        return found
+
+
+def c_sources(folder):
+    """C files that take a compiler a moment each, and their Makefile."""
+    generator = random.Random(3)
+    for number in range(FILES):
+        with open(os.path.join(folder, f"part{number}.c"), "w") as file:
+            for function in range(130):
+                terms = " + ".join(f"(x {generator.choice('^*+-')} {generator.randrange(1, 999)}) * "
+                                   f"table[{generator.randrange(64)}]" for _ in range(9))
+                file.write(f"static unsigned table_{function}[64];\n"
+                           f"unsigned part{number}_{function}(unsigned x, unsigned* table) {{\n"
+                           f"  for (int i = 0; i < 64; ++i) {{ table[i] ^= x * i; x += {terms}; }}\n"
+                           f"  return x + table_{function}[x & 63];\n}}\n")
+    objects = " ".join(f"part{number}.o" for number in range(FILES))
+    with open(os.path.join(folder, "Makefile"), "w") as file:
+        file.write(f"all: libparts.a\nlibparts.a: {objects}\n\trm -f $@ && ar rcsD $@ $^\n"
+                   "%.o: %.c\n\tgcc -O2 -pipe -c $< -o $@\n")
+
+
+PIPELINE = ("seq 1 900000 | grep -v 77 | sort -n -r -S 8M -T . | "
+            "awk '{ sum += $1 % 1009; print $1, sum }' | gzip -n > sums.gz; echo done $?")
+
+ALL = {
+    "make": Tree("make", "-j4", needs=["make", "gcc", "ar"], setup=c_sources,
+                 results=["*.o", "*.a"], unordered=["out.log"]),
+    "pipeline": Tree("bash", "-c", PIPELINE, needs=["bash", "sort", "awk", "gzip"],
+                     results=["sums.gz", "out.log"]),
+    "pool": Tree("/usr/bin/python3", program("pool.py"), results=["result"], unordered=["done"]),
+}
+
+
+def disturb(which, case, folder, moments, generator, duration):
+    """Runs it with checkpoints, kills and restarts; its exit status and how often it was saved."""
+    job = which.start(case, folder)
+    saved = 0
+    for _ in range(moments):
+        time.sleep(generator.uniform(0, duration / moments))  # any moment will do
+        if job.ended():
+            break
+        image = job.checkpoint_kill()
+        job.restart(image)
+        os.unlink(image)
+        saved += 1
+    return job, saved
+
+
+def run_tree(which, moments, seed):
+    def body(case):
+        need(*which.needs)
+        generator = random.Random(f"{seed} {case.name}")
+        start = time.monotonic()
+        job = which.start(case, case.file("undisturbed"))
+        if job.wait():
+            raise Failed(f"the undisturbed run fails: {read(case.file('undisturbed/out.log'))}")
+        duration = time.monotonic() - start
+        expected = which.result(case.file("undisturbed"))
+
+        folder = case.file("disturbed")
+        job, saved = disturb(which, case, folder, moments, generator, duration)
+        status = job.wait()
+        if status:
+            raise Failed(f"exits {status} after {saved} restarts: "
+                         f"{read(folder + '/out.log')[-1000:]} "
+                         f"{read(getattr(job.process, 'log', ''))}")
+        if not saved:
+            raise Failed("it ended before it was saved once")
+        got = which.result(folder)
+        if sorted(got) != sorted(expected):
+            raise Failed(f"made {sorted(got)}, not {sorted(expected)}")
+        for name, content in expected.items():
+            if got[name] != content:
+                raise Failed(f"{name} differs from the undisturbed run after {saved} restarts (kept: "
+                             f"{case.file('undisturbed')} and {folder})")
+    return body
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--moments", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--work")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("patterns", nargs="*")
+    options = parser.parse_args()
+    cases = [(f"tree {name}", run_tree(which, options.moments, options.seed))
+             for name, which in ALL.items() if not options.patterns
+             or any(fnmatch.fnmatch(name, pattern) for pattern in options.patterns)]
+    if options.list:
+        print("\n".join(name for name, _ in cases))
+        return 0
+    adopt_orphans()
+
+    def again(case):
+        return shlex.join([os.path.abspath(__file__), "--build", options.build, "--moments",
+                           str(options.moments), "--seed", str(options.seed), case.split()[1]])
+    return Report(Commands(options.build), again, options.work, options.jobs).run(cases)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

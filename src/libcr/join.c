@@ -1,0 +1,97 @@
+/* Taking part in a checkpoint, and leaving it. `present` counts every thread that looks whether
+ * there is something to take part in: only the last one out may end the checkpoint for the process,
+ * and while it does so it is still counted, so that it never ends the next one. A late thread, sent
+ * here for a request that is over, is counted for a moment and finds nothing to do. Everything may
+ * be interrupted by the engine, which sends the same thread to the entry point once more: nested
+ * calls find the request served. */
+#include "internal.h"
+
+/* Threads whose callbacks have not all run; those that are held wait for 0. */
+static uint32_t unfinished;
+
+static void end_if_over(struct cri_block* block) {
+  if (cri_load(&block->phase) == CRI_PHASE_IDLE) return;
+  if (cri_load(&block->verdict) == CRI_VERDICT_NONE) return;
+  cri_gate_open();
+  cri_store(&block->phase, CRI_PHASE_IDLE);
+}
+
+static void step_out(struct cri_block* block) {
+  uint32_t present = cri_load(&block->present);
+  do {
+    if (present == 1) end_if_over(block);
+  } while (!cri_replace(&block->present, &present, present - 1));
+}
+
+int cri_join(uint32_t phase) {
+  struct cri_block* block = cri_block_get();
+  (void)cri_add(&block->present, 1);
+  const uint64_t request = cri_load(&block->request);
+  const int is_going_on = cri_load(&block->phase) == phase &&
+                          cri_load(&block->verdict) == CRI_VERDICT_NONE &&
+                          cri_load(&block->request) == request;
+  if (is_going_on && cri_exchange(&cri_self.served, request) != request) {
+    (void)cri_add(&unfinished, 1);
+    cri_self.taking_part = 1;
+    return 1;
+  }
+  step_out(block);
+  return 0;
+}
+
+uint32_t cri_await_verdict(void) {
+  struct cri_block* block = cri_block_get();
+  uint32_t verdict;
+  (void)cri_add(&block->parked, 1);
+  while ((verdict = cri_load(&block->verdict)) == CRI_VERDICT_NONE) {
+    if (cri_futex_wait_second(&block->verdict, CRI_VERDICT_NONE)) continue;
+    /* Not parked while it has a descriptor open. */
+    (void)cri_add(&block->parked, -1);
+    cri_check_engine();
+    (void)cri_add(&block->parked, 1);
+  }
+  (void)cri_add(&block->parked, -1);
+  return verdict;
+}
+
+static void finish_callbacks(void) {
+  if (cri_add(&unfinished, -1) == 0) cri_futex_wake(&unfinished);
+}
+
+static void part(void) {
+  cri_self.was_deferred = 0;
+  cri_self.taking_part = 0;
+  step_out(cri_block_get());
+}
+
+void cri_finish(int event) {
+  const unsigned generation = cri_generation;
+  const uint32_t verdict = cri_load(&cri_block_get()->verdict);
+  cri_self.frame = NULL;
+  if (event != CRI_NO_HOOK) cri_run_hook(event, verdict);
+  if (cri_generation != generation) return;
+  finish_callbacks();
+  if (cri_is_held(verdict)) {
+    uint32_t others;
+    while ((others = cri_load(&unfinished)) != 0) cri_futex_wait(&unfinished, others);
+  }
+  part();
+}
+
+void cri_abandon(void) {
+  cri_self.frame = NULL;
+  finish_callbacks();
+  part();
+}
+
+void cri_join_forked(void) {
+  struct cri_block* block = cri_block_get();
+  unfinished = 0;
+  block->present = 0;
+  block->parked = 0;
+  block->gate = 0;
+  block->verdict = CRI_VERDICT_NONE;
+  block->answer = 0;
+  block->forwards = 0;
+  cri_store(&block->phase, CRI_PHASE_IDLE);
+}

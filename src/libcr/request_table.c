@@ -19,6 +19,7 @@ static sigset_t mask_before; /* of the thread that has the mutex */
 
 /* Signals are blocked, so that a handler that asks for a handle does not find us half done. */
 void cri_request_lock(void) {
+  cri_adopt_process(); /* in the child of a fork that skipped the handlers for it */
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -169,13 +169,8 @@ Result<bool> Handshake::State::is_settled(trace::Freeze& freeze) {
   return settled && members_.size() == before;
 }
 
-Result<void> Handshake::State::tell(trace::Freeze& freeze, int code) {
-  for (Member& member : members_) {
-    const auto& frozen = freeze.processes();
-    const bool held = std::any_of(frozen.begin(), frozen.end(),
-                                  [&](const auto& process) { return process.pid == member.pid(); });
-    if (held) TRY(member.tell(code));
-  }
+Result<void> Handshake::State::tell_success() {
+  for (Member& member : members_) TRY(member.tell(0));
   return {};
 }
 

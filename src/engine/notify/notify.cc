@@ -80,8 +80,11 @@ Result<void> Handshake::end_signal_waits(trace::Freeze& freeze) const {
   return {};
 }
 
-Result<void> Handshake::tell(trace::Freeze& freeze, int code) {
-  return state_->tell(freeze, code);
+Result<void> Handshake::tell_success() {
+  return state_->tell_success();
+}
+void Handshake::abort(int code) {
+  state_->abort(code);
 }
 Result<int> Handshake::await_idle() {
   return state_->await_idle();

@@ -98,12 +98,15 @@ class Handshake {
   // Lets threads in sigsuspend and pause of those that have a block but do not take part return.
   Result<void> end_signal_waits(trace::Freeze& freeze) const;
 
-  // Step 7, while frozen: the caller thaws afterwards. `code` 0: CONTINUE (OMITTED to the omitted).
-  Result<void> tell(trace::Freeze& freeze, int code);
+  // Step 7, while all are frozen: CONTINUE (OMITTED to the omitted). The caller thaws.
+  Result<void> tell_success();
   // Step 8: waits until all have left the checkpoint (or died), and stops those that had been
   // stopped unless a signal is going to be sent; the value is what a callback returned, 0 if all
   // went well.
   Result<int> await_idle();
+  // Ends a request that failed, with its error's code; nobody is frozen any more. Waits a while for
+  // all to leave.
+  void abort(int code);
 
   class State;
 

@@ -19,8 +19,9 @@ class Handshake::State {
   Result<void> add(std::span<const Pid> pids);
   Result<void> settle();
   Result<bool> is_settled(trace::Freeze& freeze);
-  Result<void> tell(trace::Freeze& freeze, int code);
+  Result<void> tell_success();
   Result<int> await_idle();
+  void abort(int code);
   [[nodiscard]] const Member* find(Pid pid) const;
   [[nodiscard]] const std::vector<Member>& members() const { return members_; }
   [[nodiscard]] const std::vector<Block>& blocks() const { return blocks_; }
@@ -30,7 +31,6 @@ class Handshake::State {
   Result<bool> round();
   Error give_up(Error error);
   [[nodiscard]] Error too_late();
-  void abort(int code);
   bool all_have_left(int& failed);
   void stop_again();
   void kill_all();

@@ -35,7 +35,7 @@ Result<Handshake> gather(std::initializer_list<Pid> pids, notify::Terms terms = 
 }
 
 // Freezes, sees that all are parked, tells, lets go and waits for the end.
-Result<int> finish(Handshake& handshake, std::initializer_list<Pid> pids, int code = 0) {
+Result<int> finish(Handshake& handshake, std::initializer_list<Pid> pids) {
   for (int round = 0; round < 100; ++round) {
     auto freeze = TRY(trace::Freeze::take(std::span(pids.begin(), pids.size()), kLimitMs));
     if (!TRY(handshake.is_settled(freeze))) {
@@ -44,7 +44,7 @@ Result<int> finish(Handshake& handshake, std::initializer_list<Pid> pids, int co
       continue;
     }
     TRY(handshake.end_signal_waits(freeze));
-    TRY(handshake.tell(freeze, code));
+    TRY(handshake.tell_success());
     TRY(freeze.thaw());
     return handshake.await_idle();
   }

@@ -1,0 +1,181 @@
+// From the freeze on: what is saved of the processes, the file, and how everybody goes on.
+#include <fmt/format.h>
+#include <signal.h>
+#include <stasis/handshake.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/sys.h"
+#include "capture/buffered_pages.h"
+#include "engine/attempt.h"
+#include "engine/letting_go.h"
+#include "engine/own_file.h"
+#include "engine/scope.h"
+#include "proc/status.h"
+
+namespace stasis::engine {
+
+capture::CaptureOptions Attempt::options() const {
+  return {.save_executable = request_.save_executable,
+          .save_private = request_.save_private,
+          .save_shared = request_.save_shared};
+}
+
+// Until everybody who takes part is parked in libcr and nobody else takes part by now.
+Result<void> Attempt::freeze() {
+  while (true) {
+    freeze_ = TRY(trace::Freeze::take([this] { return members_.now(); }, deadline_.left_ms()));
+    if (TRY(handshake_->is_settled(*freeze_))) break;
+    freeze_.reset();
+    auto settled = handshake_->settle();
+    if (!settled) return explain_late(std::move(settled).take_error());
+    TRY(follow_forwards());
+  }
+  std::vector<Pid> pids;
+  for (const auto& process : freeze_->processes()) pids.push_back(process.pid);
+  TRY(claim(pids));  // those that were born meanwhile
+  return handshake_->end_signal_waits(*freeze_);
+}
+
+// Stubs that want it, and a cr_restart that only waits for its job.
+bool Attempt::is_left_out(const notify::Block& block) const {
+  if (block.kind == CRI_KIND_OMIT) return true;
+  if (block.kind != CRI_KIND_RESTART) return false;
+  if (block.omit_rule != CRI_OMIT_MAYBE) return block.omit_rule == CRI_OMIT_ALWAYS;
+  const auto stat = proc::read_stat(block.pid);
+  return block.pid == request_.target || (stat.ok() && stat->parent == 1);
+}
+
+// They stand still with the others, but what is captured is what is left in the freeze's list.
+Result<void> Attempt::leave_out() {
+  std::set<Pid> omitted;
+  for (const Pid pid : handshake_->omitted()) omitted.insert(pid);
+  for (const notify::Block& block : handshake_->blocks()) {
+    if (is_left_out(block)) omitted.insert(block.pid);
+  }
+  auto& processes = freeze_->processes();
+  for (trace::FrozenProcess& process : processes) {
+    if (omitted.contains(process.pid)) {
+      aside_.push_back(std::move(process));
+      continue;
+    }
+    saved_.push_back(process.pid);
+    process.stopped |= handshake_->was_stopped(process.pid);
+  }
+  std::erase_if(processes, [&](const auto& process) { return omitted.contains(process.pid); });
+  if (processes.empty()) {
+    return fail(ESRCH, "all processes have left themselves out of the checkpoint");
+  }
+  return {};
+}
+
+Result<void> Attempt::capture() {
+  captured_ = TRY(capture::capture(*freeze_, options()));
+  captured_->image.origin.scope = static_cast<u32>(request_.scope);
+  set_aside(captured_->image, TRY(sys::fstat(destination_->fd())));
+  note_control_blocks();
+  note_lost_zombies();
+  for (const model::Process& process : captured_->image.processes) {
+    report_.pids.push_back(process.pid);
+    report_.threads += process.threads.size();
+  }
+  return {};
+}
+
+void Attempt::note_control_blocks() {
+  const auto& processes = freeze_->processes();
+  for (size_t i = 0; i < processes.size(); ++i) {
+    const auto& blocks = handshake_->blocks();
+    const auto block = std::ranges::find(blocks, processes[i].pid, &notify::Block::pid);
+    if (block != blocks.end()) captured_->image.processes[i].control_block = block->address;
+  }
+}
+
+void Attempt::note_lost_zombies() {
+  for (const Pid pid : members_.lost_zombies()) {
+    const auto stat = proc::read_stat(pid);
+    if (!stat) continue;
+    report_.notes.push_back(fmt::format(
+        "process {} has exited and is left out, as its parent {}, which has not waited for it, is "
+        "not being saved",
+        proc::describe(pid), proc::describe(stat->parent)));
+  }
+}
+
+// A small program runs on while its image is written; not one that is to be signalled afterwards,
+// and not one that waits to be told how it went.
+bool Attempt::may_thaw_early() const {
+  return !commits_frozen() && capture::may_buffer(capture::content_bytes(captured_->image));
+}
+
+bool Attempt::commits_frozen() const {
+  return request_.signal != 0 || handshake_->anybody();
+}
+
+Result<void> Attempt::write() {
+  format::WriteOptions limited = request_.write;
+  limited.progress = [this](u64 done, u64 total) {
+    return !deadline_.passed() &&
+           (!request_.write.progress || request_.write.progress(done, total));
+  };
+  auto written =
+      format::write_image(destination_->fd(), captured_->image, *captured_->pages, limited);
+  if (!written && deadline_.passed()) return deadline_.error();
+  report_.written = TRY(std::move(written));
+  report_.memory_bytes = report_.written.page_bytes;
+  return {};
+}
+
+Result<void> Attempt::commit() {
+  return destination_->commit();
+}
+
+Result<void> Attempt::thaw() {
+  auto thawed = freeze_->thaw();
+  report_.pause_us = freeze_->pause_us();
+  freeze_.reset();
+  return thawed;
+}
+
+// Those that take part get their signal when they have left libcr, unless it is an early one.
+Result<void> Attempt::let_go() {
+  if (!freeze_) return {};
+  TRY(handshake_->tell_success());
+  std::vector<Pid> now;
+  for (const Pid pid : saved_) {
+    if (request_.signal < 0 || !handshake_->takes_part(pid)) now.push_back(pid);
+  }
+  auto thawed = thaw_with_signal(*freeze_, now, request_.signal);
+  report_.pause_us = freeze_->pause_us();
+  freeze_.reset();
+  return thawed;
+}
+
+Result<void> Attempt::finish() {
+  if (!handshake_->anybody()) return {};
+  std::vector<Pid> later;
+  for (const Pid pid : saved_) {
+    if (request_.signal > 0 && handshake_->takes_part(pid)) later.push_back(pid);
+  }
+  const auto left = handshake_->await_idle();
+  if (!left && left.error().code == ECANCELED && !later.empty()) {
+    return fail(ECANCELED, "stopped as asked, before the programs got their signal");
+  }
+  if (!left) {
+    report_.notes.push_back("the context file is complete, but " + left.error().what);
+  } else if (*left != 0) {
+    report_.notes.push_back(
+        fmt::format("a callback of the program returned {} after the checkpoint", *left));
+  }
+  return send_signal(later, request_.signal);
+}
+
+void Attempt::give_up(int code) {
+  captured_.reset();
+  freeze_.reset();
+  if (handshake_) handshake_->abort(code);
+}
+
+}  // namespace stasis::engine

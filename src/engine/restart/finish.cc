@@ -153,7 +153,7 @@ class Finish {
   Result<bool> in_own_user_namespace() {
     if (state_.way != IdWay::kNamespaces) return false;  // root needs none even then
     const std::string theirs = TRY(sys::read_link(fmt::format("/proc/{}/ns/user", target_.pid())));
-    return theirs != TRY(sys::read_link("/proc/self/ns/user"));
+    return theirs != state_.user_namespace;
   }
 
   static Result<u32> own_securebits() {

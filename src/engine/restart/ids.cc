@@ -111,7 +111,8 @@ Result<Attempt> by_counter(BuildState& state, const Nursery& nursery) {
 Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
   Cradle cradle = TRY(prepare(state, nursery));
   cradle.plan.keep_capabilities = true;
-  const auto pid = clone_newborn_in_namespaces(cradle.plan, cradle.gate, state.process(0).pid);
+  const auto pid =
+      clone_newborn_in_namespaces(cradle.plan, cradle.gate, nursery.parent, state.process(0).pid);
   if (!pid) return Attempt{false, pid.error().message()};
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
   TRY(make_all(state, IdDemand::kSetTid));
@@ -202,6 +203,7 @@ Result<void> plan(BuildState& state) {
 
 Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) {
   const Nursery nursery = TRY(make_nursery(state, descriptors));
+  state.user_namespace = TRY(sys::read_link("/proc/self/ns/user"));
   TRY(plan(state));
   const std::vector<Birth> order = walking_order(state.context.image, state.family);
   std::string held;

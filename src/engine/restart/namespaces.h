@@ -8,8 +8,10 @@
 
 namespace stasis::restart {
 
-// Clones a newborn that has `id` in new namespaces; the answer is its id in ours. It is our child.
-// The error says which step the kernel refused.
-Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& plan, const Gate& gate, Pid id);
+// Clones a newborn that has `id` in new namespaces; the answer is its id in ours. With
+// kOurParent we are in the new user namespace ourselves afterwards, for good. The error says which
+// step the kernel refused.
+Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& newborn, const Gate& gate, Parent parent,
+                                        Pid id);
 
 }  // namespace stasis::restart

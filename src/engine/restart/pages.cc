@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace stasis::restart {
@@ -90,7 +91,11 @@ class Workers {
 
   Result<void> run(size_t count) {
     std::vector<std::thread> others;
-    for (size_t i = 1; i < count; ++i) others.emplace_back([this] { work(); });
+    try {
+      for (size_t i = 1; i < count; ++i) others.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // A limit, or namespaces.cc: those that are there do the work.
+    }
     work();
     for (std::thread& other : others) other.join();
     return std::move(result_);

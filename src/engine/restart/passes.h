@@ -38,6 +38,7 @@ struct BuildState {
   std::optional<Readiness> readiness;
   std::set<size_t> sessions_begun;
   std::map<Pid, Pid> own_ids;  // of members: id in our pid namespace -> the one it sees itself
+  std::string user_namespace;  // ours before anybody was made
   std::vector<Pid> ended;      // in our namespace; they may be zombies of processes of the family
 
   [[nodiscard]] const model::Process& process(size_t index) const {

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/sys.h"
+#include "engine/callbacks.h"
 #include "engine/engine.h"
 #include "resource/restore.h"
 #include "restart/build.h"
@@ -20,7 +21,15 @@ restart::BuildOptions build_options(const RestartRequest& request) {
           .ignore_cpu_features = request.ignore_cpu_features,
           .parent_is_caller = request.parent_is_caller,
           .signal = request.signal,
+          .requester = request.requester,
+          .source = {},
           .progress = request.progress};
+}
+
+// What callbacks are told they come from.
+std::string source_path(const RestartRequest& request) {
+  const auto link = sys::read_link(fmt::format("/proc/self/fd/{}", request.source.get()));
+  return link.ok() && link->starts_with('/') ? *link : request.name;
 }
 
 u64 stored_bytes(const model::Image& image) {
@@ -60,10 +69,11 @@ std::string_view describe(restart::IdWay way) {
 
 Result<RestartReport> restart(RestartRequest request) {
   const auto start = std::chrono::steady_clock::now();
+  restart::BuildOptions options = build_options(request);
+  options.source = source_path(request);
   format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
   TRY(format::check_frames(opened).context(request.name));
   resource::separate_followers(opened.image);
-  const restart::BuildOptions options = build_options(request);
   resource::RestoreContext context{.image = opened.image,
                                    .pages = *opened.pages,
                                    .options = std::move(request.files),
@@ -76,6 +86,8 @@ Result<RestartReport> restart(RestartRequest request) {
       .fd = opened.compression == format::Compression::kNone ? opened.fd : -1,
       .position = opened.raw_position};
   const restart::Built built = TRY(restart::build(context, raw, options));
+
+  TRY(await_callbacks(built, request.progress, context.notes));
 
   RestartReport report;
   report.root = built.root;

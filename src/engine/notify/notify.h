@@ -115,4 +115,17 @@ class Handshake {
   std::unique_ptr<State> state_;
 };
 
+// --- After a restart ---
+
+// A process whose threads have found the verdict "restart".
+struct Restarted {
+  Pid pid = 0;
+  RemoteAddr block;
+  int memory = -1;    // /proc/PID/mem
+  bool gone = false;  // it ended, or became another program, before its callbacks had returned
+};
+// Waits until all have left libcr or are gone; needs no tracing. The value is what the first
+// callback returned that failed, 0 if all went well.
+Result<int> await_restarted(std::span<Restarted> processes, const Terms& terms);
+
 }  // namespace stasis::notify

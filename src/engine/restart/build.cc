@@ -3,6 +3,7 @@
 #include "restart/build.h"
 
 #include "resource/restore.h"
+#include "restart/control_blocks.h"
 #include "restart/descriptors.h"
 #include "restart/groups.h"
 #include "restart/ids.h"
@@ -18,7 +19,8 @@ using Pass = Result<void> (*)(BuildState& state, size_t process);
 // Each pass is done for all processes before the next one begins: all are complete before any of
 // them runs.
 constexpr Pass kPasses[] = {
-    rebuild_memory,      // areas, contents, vdso home
+    rebuild_memory,  // areas, contents, vdso home
+    rebuild_control_block,
     place_descriptors,   // needs no limit on their number yet
     rebuild_attributes,  // limits, actions, timers, pending signals, ...
     rebuild_threads,     // what threads set for themselves
@@ -47,12 +49,13 @@ Result<std::vector<int>> collect_descriptors(BuildState& state) {
   return descriptors;
 }
 
-Built describe(const BuildState& state) {
+Built describe(BuildState& state) {
   const Pid root = state.process(0).pid;
   Built built{.root = state.ids.at(root),
               .root_inside = state.ids_inside.at(root),
               .way = state.way,
-              .pids = {}};
+              .pids = {},
+              .blocks = std::move(state.blocks)};
   for (const model::Process& process : state.context.image.processes) {
     built.pids.push_back(state.ids.at(process.pid));
   }

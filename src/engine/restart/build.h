@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "model/image.h"
 #include "model/page_source.h"
 #include "resource/handler.h"
@@ -28,7 +30,18 @@ struct BuildOptions {
   bool ignore_cpu_features = false;
   bool parent_is_caller = false;  // CLONE_PARENT: the root becomes our parent's child
   int signal = 0;                 // BLCR's signal after restart; 0: none
+  Pid requester = 0;              // whom callbacks are told of; 0: this process
+  std::string source;             // path of the context file, for callbacks; may be empty
   std::function<bool(u64 done, u64 total)> progress;
+};
+
+// A process that runs callbacks of libcr as it goes on, and what is owed to it afterwards.
+struct ParkedProcess {
+  size_t process = 0;  // in the image
+  Pid pid = 0;
+  RemoteAddr address;  // of its control block
+  UniqueFd memory;     // /proc/PID/mem
+  int signal = 0;      // when its callbacks have returned; 0: none
 };
 
 struct Built {
@@ -36,6 +49,7 @@ struct Built {
   Pid root_inside = 0;  // in its own
   IdWay way = IdWay::kSetTid;
   std::vector<Pid> pids;
+  std::vector<ParkedProcess> blocks;
 };
 
 // What this machine lacks for the image: architecture, page size, CPU features, vdso, address

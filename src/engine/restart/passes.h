@@ -31,6 +31,7 @@ struct BuildState {
   // clears it, so finish_process() writes it back.
   std::map<Pid, u64> rseq_sections;
   u64 bytes_done = 0;  // of data_bytes(), for progress
+  std::vector<ParkedProcess> blocks;
 
   // While the family is made; members by their place in it.
   Family family;

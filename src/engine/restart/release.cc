@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "proc/maps.h"
 #include "proc/status.h"
+#include "restart/control_blocks.h"
 #include "trace/ptrace.h"
 
 namespace stasis::restart {
@@ -37,7 +38,9 @@ Result<void> prepare_exit(Target& target) {
 }
 
 // BLCR: the signal that was asked for, else what keeps a stopped process stopped.
-int signal_for(const BuildState& state, const model::Process& process) {
+int signal_for(const BuildState& state, size_t index) {
+  if (runs_callbacks(state, index)) return 0;  // it is owed to it then
+  const model::Process& process = state.process(index);
   if (state.options.signal > 0) return state.options.signal;
   return process.stopped ? SIGSTOP : 0;
 }
@@ -69,7 +72,7 @@ Result<void> prepare_release(BuildState& state, size_t process) {
   Target& target = state.targets[process];
   if (!image.threads.empty() && image.threads.front().zombie) TRY(prepare_exit(target));
   // It is taken when the first thread runs.
-  const int signal = signal_for(state, image);
+  const int signal = signal_for(state, process);
   if (signal == 0) return {};
   TRY(sys::check(::kill(target.pid(), signal), "signal", fmt::format("process {}", target.pid())));
   return {};

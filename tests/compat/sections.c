@@ -152,9 +152,9 @@ static void* enters_when_told(void* argument) {
   return NULL;
 }
 
-static void others_wait(int context) {
+CP_CASE(others_do_not_enter_while_a_request_waits) {
   struct other other = {cp_new_pipe(), cp_new_pipe(), ""};
-  begin(context);
+  begin(CR_THREAD_CONTEXT);
   pthread_t thread = cp_thread(enters_when_told, &other);
   cp_expect(other.up.read_end, 'r');
   CHECK_EQ(cr_enter_cs(id), 0);
@@ -170,12 +170,37 @@ static void others_wait(int context) {
   CHECK(strchr(other.notes_when_inside, 'a'));
 }
 
-CP_CASE(others_do_not_enter_while_a_request_waits_signal_context) {
-  others_wait(CR_SIGNAL_CONTEXT);
+/* Without THREAD callbacks a thread that is in no section stands still while others are in theirs.
+ */
+static void* enters_again_and_again(void* argument) {
+  struct other* self = (struct other*)argument;
+  cr_client_id_t mine = cr_init();
+  cp_tell(self->up.write_end, 'r');
+  while (cp_silent(self->down.read_end)) {
+    CHECK_EQ(cr_enter_cs(mine), 0);
+    CHECK(cr_status() == CR_STATE_IDLE || !cp_notes()[0]);
+    CHECK_EQ(cr_leave_cs(mine), 0);
+    int inside = cr_tryenter_cs(mine);
+    CHECK(inside >= 0);
+    if (!inside) CHECK_EQ(cr_leave_cs(mine), 0);
+  }
+  return NULL;
 }
 
-CP_CASE(others_do_not_enter_while_a_request_waits_thread_context) {
-  others_wait(CR_THREAD_CONTEXT);
+CP_CASE(others_do_not_enter_while_a_request_waits_signal_context) {
+  struct other other = {cp_new_pipe(), cp_new_pipe(), ""};
+  begin(CR_SIGNAL_CONTEXT);
+  pthread_t thread = cp_thread(enters_again_and_again, &other);
+  cp_expect(other.up.read_end, 'r');
+  CHECK_EQ(cr_enter_cs(id), 0);
+  pid_t command = cp_start(getpid(), "");
+  UNTIL(cr_status() == CR_STATE_PENDING);
+  cp_dawdle();
+  CHECK_EQ(cr_leave_cs(id), 0);
+  CHECK_NOTES("aA");
+  CHECK_EQ(cp_finish(command), 0);
+  cp_tell(other.down.write_end, 'q');
+  cp_join(thread);
 }
 
 /* A THREAD callback waits until no thread is in a critical section, not just its own. */

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "block.h"
 #include "cancel.h"
 #include "human.h"
 #include "job.h"
@@ -53,6 +54,9 @@ int restart_job(const RestartSettings& settings) {
   auto source = open_source(settings);
   if (!source) return fail_open(settings, source.error());
   auto request = to_request(settings, std::move(*source));
+  // A checkpoint that meets us leaves us out or not, as our block says; without memory for it, not.
+  (void)::cri_block_create(CRI_KIND_RESTART, settings.omit);
+  ::cri_allow_tracing();
   JobSignals signals;
   ProgressLine line(fmt::format("restarting {}", request.name), !settings.console.quiet);
   request.progress = [&](u64 done, u64 total) {

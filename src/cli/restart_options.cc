@@ -123,15 +123,22 @@ void add_hooks(std::vector<Option>& table, RestartSettings& s) {
                    always([&s](Value value) { s.run_on_fail.fill(std::string(value)); })});
 }
 
-void add_compatibility(std::vector<Option>& table, RestartSettings& s) {
-  const auto accepted = always([](Value) {});
+void add_rules(std::vector<Option>& table, RestartSettings& s) {
+  const auto omit = [&s](cri_omit_rule rule) {
+    return always([&s, rule](Value) { s.omit = rule; });
+  };
+  table.push_back({"", "omit-maybe", "",
+                   "leave cr_restart out of checkpoints that ask for it, or if init is its parent "
+                   "(default)",
+                   omit(CRI_OMIT_MAYBE)});
+  table.push_back({"", "omit-always", "", "... out of all checkpoints", omit(CRI_OMIT_ALWAYS)});
+  table.push_back({"", "omit-never", "", "... out of none", omit(CRI_OMIT_NEVER)});
+}
+
+void add_messages(std::vector<Option>& table, RestartSettings& s) {
   const auto details = [&s](bool on) {
     return always([&s, on](Value) { s.console.show_details = on; });
   };
-  constexpr std::string_view kAccepted = "for BLCR's scripts: accepted, without effect";
-  table.push_back({"", "omit-maybe", "", kAccepted, accepted});
-  table.push_back({"", "omit-always", "", kAccepted, accepted});
-  table.push_back({"", "omit-never", "", kAccepted, accepted});
   table.push_back({"", "kmsg-none", "", "on failure print the verdict alone", details(false)});
   table.push_back(
       {"", "kmsg-error", "", "on failure print the reasons too (default)", details(true)});
@@ -159,7 +166,8 @@ std::vector<Option> restart_options(RestartSettings& settings) {
   add_files(table, settings);
   add_signals(table, settings);
   add_hooks(table, settings);
-  add_compatibility(table, settings);
+  add_rules(table, settings);
+  add_messages(table, settings);
   add_general(table, settings);
   return table;
 }

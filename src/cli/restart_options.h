@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "messages.h"
 #include "options.h"
+#include "stasis/handshake.h"
 
 namespace stasis::cli {
 
@@ -25,6 +26,7 @@ struct RestartSettings {
   bool allow_namespaces = true;
   bool ignore_cpu_features = false;
   int signal = 0;
+  cri_omit_rule omit = CRI_OMIT_MAYBE;
   std::string run_on_success;              // shell commands; empty: none
   std::array<std::string, 4> run_on_fail;  // by FailureClass
 };

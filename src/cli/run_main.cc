@@ -22,14 +22,18 @@ namespace {
 
 constexpr std::string_view kCommand = "cr_run";
 
+std::string folder_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
 // Where the libraries may be when the loader does not find them: in the tree that we belong to,
 // installed or just built, or where they were meant to be installed.
 std::vector<std::string> library_folders() {
   std::vector<std::string> folders;
   if (const auto program = sys::read_link("/proc/self/exe")) {
-    const std::string ours = program->substr(0, program->rfind('/'));
-    folders.push_back(fmt::format("{}/../{}", ours, STASIS_LIBRARY_SUBDIRECTORY));
-    folders.push_back(fmt::format("{}/../libcr", ours));
+    const std::string tree = folder_of(folder_of(*program));
+    folders.push_back(fmt::format("{}/{}", tree, STASIS_LIBRARY_SUBDIRECTORY));
+    folders.push_back(fmt::format("{}/libcr", tree));
   }
   folders.emplace_back(STASIS_LIBRARY_DIRECTORY);
   return folders;

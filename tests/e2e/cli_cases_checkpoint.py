@@ -261,4 +261,5 @@ def ptraced_allow(case):
 
 
 DESTINATION_CASES = [destinations, to_fifo, backup_numbers, clobber, atomic, sync]
-CONTENT_CASES = [signals_reach_all, states_in_the_image]
+CONTENT_CASES = [signals_reach_all, states_in_the_image, ptraced_and_ptracer_error,
+                 ptraced_and_ptracer_skip, ptraced_allow]

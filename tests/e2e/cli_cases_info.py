@@ -4,8 +4,8 @@ import json
 import os
 import re
 
-from cli_targets import check, idle
-from harness import read, until
+from cli_targets import check, idle, saved_pids, wait_state
+from harness import Skipped, children, read, status_field, until
 
 
 def run_becomes_the_program(case):
@@ -19,16 +19,76 @@ def run_becomes_the_program(case):
 
 
 def run_preloads(case):
-    """Earlier entries of our libraries go, others stay."""
-    environment = dict(os.environ, LD_PRELOAD="/none/libcr_omit.so.0 libcr_run.so.0")
-    done = case.commands.run("cr_run", "/bin/sh", "-c", "echo [$LD_PRELOAD]", env=environment)
-    check(done.stdout in ("[]\n", "[libcr_run.so.0]\n"), done.stdout)
+    """The library comes first; earlier entries of both libraries go, others stay. The last of --run
+    and --omit counts."""
+    before = "/none/libcr_omit.so.0 libm.so.6:libcr_run.so.0"
+    for options, name in (([], "run"), (["--run"], "run"), (["--omit"], "omit"),
+                          (["--omit", "--run"], "run"), (["--run", "--omit"], "omit")):
+        done = case.commands.run("cr_run", *options, "/bin/sh", "-c", "echo $LD_PRELOAD",
+                                 env=dict(os.environ, LD_PRELOAD=before))
+        check(re.fullmatch(rf"(/\S+/)?libcr_{name}\.so\.0:libm\.so\.6\n", done.stdout),
+              f"{options}: {done.stdout}")
 
 
-def run_can_be_saved(case):
-    process = case.start([case.commands.path("cr_run"), "/bin/sleep", "1000"])
-    until(lambda: read(f"/proc/{process.pid}/comm") == "sleep\n", "cr_run has become sleep")
-    case.checkpoint(process.pid)
+def run_tree(case, *options):
+    """A shell started by cr_run, with a child: (process, child's pid)."""
+    process = case.start([case.commands.path("cr_run"), *options, "/bin/bash", "-c",
+                          "sleep 1041 & wait"])
+    child = until(lambda: [pid for pid in children(process.pid)
+                           if read(f"/proc/{pid}/comm") == "sleep\n"], "its child")[0]
+    wait_state(child, "S")
+    wait_state(process.pid, "S")
+    return process, child
+
+
+def run_gives_support_to_all_it_starts(case):
+    """--require-libcr: programs under cr_run and what they start have support, others get 52."""
+    process, child = run_tree(case)
+    check(saved_pids(case, "--require-libcr", process.pid) == [process.pid, child], "not both")
+    image = case.checkpoint_kill(process, process.pid)
+    again = case.restart(image, "--no-restore-pid")
+    pid = case.restarted_pid(again, "sleep 1041 &")
+    check(len(saved_pids(case, "--require-libcr", pid)) == 2, "no support after the restart")
+    for plain in (idle(case).pid, case.start(["/bin/sh", "-c", case.commands.path("cr_run") +
+                                              " sleep 1042 & wait"]).pid):
+        until(lambda pid=plain: status_field(pid, "State").startswith("S"), "it waits")
+        done = case.commands.run("cr_checkpoint", "--require-libcr", "-f", case.file("x"), plain,
+                                 expect=52)
+        check(str(plain) in done.stderr, f"does not name the process: {done.stderr}")
+        check(done.stderr.endswith("Checkpoint failed: support missing from application\n"),
+              done.stderr)
+        case.commands.run("cr_checkpoint", "-f", case.file("x"), plain)
+
+
+def run_omit_is_left_out(case):
+    """--omit: left out when those around it are saved, with what it starts; alone it is 3."""
+    line = f"{case.commands.path('cr_run')} --omit sleep 1043 & sleep 1044"
+    shell = case.start(["/bin/bash", "-c", line])
+    until(lambda: len(children(shell.pid)) == 2 and all(
+        read(f"/proc/{pid}/comm") == "sleep\n" for pid in children(shell.pid)), "both sleep")
+    both = {read(f"/proc/{pid}/cmdline")[6:10]: pid for pid in children(shell.pid)}
+    wait_state(both["1043"], "S")
+    check(saved_pids(case, shell.pid) == [shell.pid, both["1044"]], "others than these two")
+    done = case.commands.run("cr_checkpoint", "-f", case.file("x"), both["1043"], expect=3)
+    check(done.stderr.endswith("no processes checkpointed\n"), done.stderr)
+
+
+def run_userns(case):
+    """--userns: the same user and group in a namespace of its own; can be saved and restarted."""
+    line = ["--userns", "/usr/bin/id", "-u"]
+    done = case.commands.run("cr_run", *line, expect=None)
+    if done.returncode == 1 and "user namespace" in done.stderr:
+        raise Skipped(done.stderr.strip())
+    check(done.stdout == f"{os.geteuid()}\n", f"{done}")
+    process, child = run_tree(case, "--userns")
+    check(os.readlink(f"/proc/{child}/ns/user") != os.readlink("/proc/self/ns/user"), "no namespace")
+    check(saved_pids(case, process.pid) == [process.pid, child], "not both")
+    if os.geteuid() == 0:
+        return  # root is powerful in its namespace: restarted without, it would not be
+    image = case.checkpoint_kill(process, process.pid)
+    again = case.restart(image, "--no-restore-pid")
+    pid = case.restarted_pid(again, "sleep 1041 &")
+    check(len(saved_pids(case, pid)) == 2, "cannot be saved again")
 
 
 def info_views(case):
@@ -63,5 +123,6 @@ def info_bad_files(case):
     case.commands.run("cr_info", case.folder, expect=21)
 
 
-RUN_CASES = [run_becomes_the_program, run_preloads, run_can_be_saved]
+RUN_CASES = [run_becomes_the_program, run_preloads, run_gives_support_to_all_it_starts,
+             run_omit_is_left_out, run_userns]
 INFO_CASES = [info_views, info_bad_files]

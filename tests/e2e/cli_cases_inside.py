@@ -204,6 +204,89 @@ def orphan(case):
     os.kill(pid, signal.SIGKILL)
 
 
+def job_under_a_script(case, *options):
+    """A shell that waits for cr_restart, which waits for an idle job: (shell, cr_restart's pid, the
+    job's pid)."""
+    target = idle(case, data=case.file("data"))
+    image = case.checkpoint_kill(target, target.pid)
+    line = " ".join([case.commands.path("cr_restart"), *options, image])
+    script = runs(case, f"{line}; echo ended with $?; exit 4")
+
+    def job():
+        found = [pid for pid in descendants(script.pid)
+                 if "kept = os.urandom" in read(f"/proc/{pid}/cmdline")
+                 and status_field(pid, "TracerPid") == "0"]
+        return found[0] if found else 0
+    pid = until(job, "the job runs")
+    wait_state(pid, "S")
+    return script, int(status_field(pid, "PPid")), pid
+
+
+def cr_restart_inside_a_saved_tree(case):
+    """--omit-maybe: a script that waits for cr_restart is saved with it; restarted, cr_restart passes
+    signals on and ends as its job ends."""
+    for options in ([], ["--no-restore-pid"]):
+        script, restart, job = job_under_a_script(case)
+        check(saved_pids(case, script.pid) == [script.pid, restart, job], "not all of them")
+        image = case.checkpoint_kill(script, script.pid)
+        until(lambda: not os.path.exists(f"/proc/{job}"), "the job is gone")
+        again = case.restart(image, *options)
+
+        def job_again():
+            found = [pid for pid in descendants(again.pid)
+                     if "kept = os.urandom" in read(f"/proc/{pid}/cmdline")]
+            alone = all(status_field(pid, "TracerPid") == "0" for pid in descendants(again.pid))
+            return found[0] if found and alone else 0
+        job = until(job_again, "the job runs again")
+        os.kill(int(status_field(job, "PPid")), signal.SIGUSR1)
+        ends_with(again, 4, "the script")
+        check(read(case.file("script.log")) == "ended with 5\n", read(case.file("script.log")))
+        os.unlink(case.file("script.log"))
+
+
+def omit_rules(case):
+    """--omit-maybe leaves cr_restart out if it is the target, --omit-always in any case, --omit-never
+    in none; its job is saved in each."""
+    for option, of_script, of_itself in (("--omit-maybe", True, False),
+                                         ("--omit-always", False, False),
+                                         ("--omit-never", True, True)):
+        script, restart, job = job_under_a_script(case, option)
+        for target, first, kept in ((script.pid, [script.pid], of_script), (restart, [], of_itself)):
+            wanted = first + ([restart] if kept else []) + [job]
+            saved = saved_pids(case, target)
+            check(saved == wanted, f"{option}: of {target} saved are {saved}, not {wanted}")
+        os.kill(job, signal.SIGUSR1)
+        ends_with(script, 4, "the script")
+
+
+def job_that_cr_restart_is_left_out_of(case):
+    """Saved without its cr_restart, a job becomes the child of the next one."""
+    script, restart, job = job_under_a_script(case)
+    image = case.checkpoint(restart, "--kill")
+    ends_with(script, 4, "the script")
+    check(read(case.file("script.log")).endswith("ended with 137\n"), read(case.file("script.log")))
+    again = case.restart(image, "--no-restore-pid")
+    pid = case.restarted_pid(again, "kept = os.urandom")
+    check(status_field(pid, "PPid") == str(again.pid), "it is somebody else's child")
+    again.send_signal(signal.SIGUSR1)
+    ends_with(again, 5, "cr_restart")
+
+
+def group_and_session_from_inside(case):
+    """A script saves its own process group, its own session."""
+    for option in ("--pgid", "--sid"):
+        image, log = case.new_image(), f"script{option}.log"
+        script = runs(case, f"sleep 1051 & {checkpoint_line(case, option, '-f', image)} $$; "
+                      "echo after $?; kill $!; exit 7", log=log)
+        ends_with(script, 7, "the script")
+        check(read(case.file(log)) == "after 0\n", read(case.file(log)))
+        ends_with(case.restart(image), 7, "the restarted script")
+        check(read(case.file(log)) == "after 0\n", read(case.file(log)))
+
+
 INSIDE_CASES = [script_that_saves_itself, script_that_saves_and_ends_itself,
                 program_that_saves_itself_by_system, failure_inside, killed_requester,
-                cancelled_requester, scopes, restarted_ids, waits_for_the_eldest_only, orphan]
+                cancelled_requester, scopes, group_and_session_from_inside, restarted_ids,
+                waits_for_the_eldest_only, orphan]
+RESTART_INSIDE_CASES = [cr_restart_inside_a_saved_tree, omit_rules,
+                        job_that_cr_restart_is_left_out_of]

@@ -45,19 +45,35 @@ void cri_enter(void) {
   }
 }
 
-static void count_out(uint32_t* gate) {
-  if (cri_add(gate, -1) == CRI_GATE_CLOSED) cri_futex_wake(gate);
+/* Whether a checkpoint waited for this thread as the last one. */
+static int count_out(uint32_t* gate) {
+  if (cri_add(gate, -1) != CRI_GATE_CLOSED) return 0;
+  cri_futex_wake(gate);
+  return 1;
+}
+
+/* Until this thread has taken part in it, or it has been given up. Being sent to the entry point
+ * does not end a wait for the gate: hence the look once a second, for threads that are not held. */
+static void wait_for_checkpoint(uint64_t request) {
+  uint32_t* gate = &cri_block_get()->gate;
+  uint32_t value;
+  while (((value = cri_load(gate)) & CRI_GATE_CLOSED) != 0 && cri_self.served != request) {
+    (void)cri_futex_wait_second(gate, value);
+  }
 }
 
 void cri_leave(void) {
   if (cri_self.taking_part) return;
+  const uint64_t request = cri_load(&cri_block_get()->request);
+  int was_last = 0;
   sigset_t before;
   block_signals(&before);
   if (--cri_self.sections == 0) {
-    count_out(&cri_block_get()->gate);
+    was_last = count_out(&cri_block_get()->gate);
     if (cri_self.pending != 0) cri_take_pending();
   }
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (was_last) wait_for_checkpoint(request);
 }
 
 void cri_gate_close(void) {

@@ -67,6 +67,7 @@ int JobSignals::cancel_requested() const {
 Result<int> JobSignals::wait_for(Pid root) {
   const sigset_t set = everything();
   (void)::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  siginfo_t info = {};
   for (;;) {
     int status = 0;
     const auto reaped = sys::check(::waitpid(root, &status, WNOHANG | __WALL), "wait for",
@@ -77,8 +78,9 @@ Result<int> JobSignals::wait_for(Pid root) {
       continue;
     }
     if (*reaped == root) return status;
-    siginfo_t info = {};
-    if (::sigwaitinfo(&set, &info) > 0) forward(info, root);
+    if (info.si_signo > 0) forward(info, root);  // only now is it known to be our child still
+    info = {};
+    (void)::sigwaitinfo(&set, &info);  // interrupted it leaves info as it is
   }
 }
 

@@ -240,7 +240,9 @@ def cr_restart_inside_a_saved_tree(case):
         job = until(job_again, "the job runs again")
         os.kill(int(status_field(job, "PPid")), signal.SIGUSR1)
         ends_with(again, 4, "the script")
-        check(read(case.file("script.log")) == "ended with 5\n", read(case.file("script.log")))
+        # bash does not recognise a child with a new id.
+        wanted = "ended with " if options else "ended with 5\n"
+        check(read(case.file("script.log")).startswith(wanted), read(case.file("script.log")))
         os.unlink(case.file("script.log"))
 
 

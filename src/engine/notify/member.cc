@@ -101,11 +101,14 @@ Result<void> Member::begin(const Request& request, i64 left_ms) {
                      u32{CRI_PHASE_REQUESTED});
 }
 
-// False: not yet, as it is still leaving a checkpoint whose engine has died.
+// False: not yet, as it is still leaving a checkpoint whose engine has died, or a thread that is on
+// its way out of one that is over was met in its last steps.
 Result<bool> Member::check_idle(const BlockHead& head) {
-  if (head.fields.phase == CRI_PHASE_IDLE && head.fields.present == 0) return true;
+  const bool idle = head.fields.phase == CRI_PHASE_IDLE;
+  if (idle && head.fields.present == 0) return true;
   if (busy_since_ns_ == 0) busy_since_ns_ = now_ns();
-  if (!engine_lives(head.fields) && now_ns() - busy_since_ns_ < kLeavingMs * kNsPerMs) return false;
+  const bool may_wait = idle || !engine_lives(head.fields);
+  if (may_wait && now_ns() - busy_since_ns_ < kLeavingMs * kNsPerMs) return false;
   return fail(EBUSY,
               fmt::format("process {} has not left an earlier checkpoint or restart yet",
                           proc::describe(pid())),

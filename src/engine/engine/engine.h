@@ -45,7 +45,8 @@ struct CheckpointRequest {
   bool prohibit_self = false;  // EDEADLK when the requester is in the scope
   PtracePolicy ptraced = PtracePolicy::kError;   // members that somebody traces (kPtraced)
   PtracePolicy ptracers = PtracePolicy::kError;  // members that trace somebody (kPtracer)
-  // Called once the scope is known and nothing refuses it, before anything is stopped.
+  // Called once the scope is known and nothing refuses it, before anything is stopped, and before
+  // (again and again) a tracer of the scope is waited for.
   std::function<void(const std::vector<Pid>& pids)> accepted;
   // Words on the stacks of threads that did not arrive in time, for the error's message.
   std::function<std::string(const model::Image&, model::PageSource&, std::span<const Pid> tids)>

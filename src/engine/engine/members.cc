@@ -148,6 +148,8 @@ Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& membe
       }
     }
     if (!waiting) return {};
+    // Who asked may be the tracer, and lets go only when it has been told that its request is on.
+    if (request.accepted) request.accepted(TRY(members.now()));
     sleep_a_moment();
   }
 }

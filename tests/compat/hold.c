@@ -107,6 +107,7 @@ static void look(int scope, int flags, int inits, int own_flags) {
   UNTIL(load(&bystander_ready));
   CHECK_EQ(cp_checkpoint(getpid(), ""), 0);
   cp_restart("");
+  UNTIL(cp_noted('R')); /* we ourselves may not be held */
   CHECK_NOTES("CR");
   __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
   cp_join(thread);

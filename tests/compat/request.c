@@ -111,8 +111,8 @@ CP_CASE(saves_another_process) {
   tell('l');
   kill(subject.pid, SIGKILL);
   cp_killed(&subject, SIGKILL);
-  pid_t restarted = cp_restart_child(kFile, "");
-  UNTIL(cp_state(subject.pid) == 'S' || cp_state(restarted) == 'Z');
+  pid_t restarted = cp_restart_child(kFile, "--stop");
+  UNTIL(cp_state(subject.pid) == 'T' || cp_state(restarted) == 'Z');
   CHECK(cp_state(restarted) != 'Z');
   kill(subject.pid, SIGKILL);
   cp_status(restarted);

@@ -82,9 +82,9 @@ static void heard(struct cp_child* subject, const char* expected) {
 }
 
 static void end_family(struct cp_child* subject) {
-  kill(grandchild, SIGKILL);
-  kill(subject->pid, SIGKILL);
+  kill(subject->pid, SIGKILL); /* before it learns of its child's end */
   cp_killed(subject, SIGKILL);
+  kill(grandchild, SIGKILL);
 }
 
 static void callbacks_everywhere(int context) {

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kPatienceAfterSignal{5000};
 constexpr std::chrono::milliseconds kPatienceAfterLimit{2000};
+constexpr std::chrono::milliseconds kPatienceWithCallbacks{8000};
 
 }  // namespace
 
@@ -60,11 +61,17 @@ int CancelWatch::patience_ms() const {
 }
 
 void CancelWatch::watch() {
+  bool patient = false;
   for (;;) {
     pollfd waits[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                       {.fd = wake_.get(), .events = POLLIN, .revents = 0}};
     const int ready = ::poll(waits, 2, patience_ms());
     if (waits[1].revents != 0) return;
+    if (ready == 0 && signal_ == 0 && !writing_ && !patient) {
+      give_up_ += kPatienceWithCallbacks;
+      patient = true;
+      continue;
+    }
     if (ready == 0) {
       die_of(signal_);  // waited long enough
       last_act_();

@@ -28,6 +28,10 @@ class CancelWatch {
 
   [[nodiscard]] int signal() const { return signal_; }  // that asked to stop; 0: none so far
 
+  // From now on only writing can hold the work up. Before, it has more time beyond its limit: it
+  // tells callbacks that they are late, and looks at what they do.
+  void note_writing() { writing_ = true; }
+
  private:
   using Clock = std::chrono::steady_clock;
 
@@ -38,6 +42,7 @@ class CancelWatch {
   sigset_t before_ = {};
   UniqueFd signals_, wake_;
   std::atomic<int> signal_ = 0;
+  std::atomic<bool> writing_ = false;
   // The thread's alone, once it runs.
   Clock::time_point give_up_ = Clock::time_point::max();
   int times_asked_ = 0, times_passed_on_ = 0;

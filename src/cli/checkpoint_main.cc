@@ -60,10 +60,11 @@ int save(const CheckpointSettings& settings) {
   auto request = to_request(settings);
   if (!request) return tell_failure(settings, request.error());
   ProgressLine line(fmt::format("saving {}", settings.target), !settings.console.quiet);
-  const CancelWatch watch(settings.time_limit_ms, exit_code(ETIMEDOUT),
-                          [&settings] { tell_stuck(settings.console); });
+  CancelWatch watch(settings.time_limit_ms, exit_code(ETIMEDOUT),
+                    [&settings] { tell_stuck(settings.console); });
   request->write.progress = [&](u64 done, u64 total) {
     line.show(done, total);
+    if (total > 0) watch.note_writing();
     return watch.signal() == 0;
   };
   request->explain_late = [](const model::Image& image, model::PageSource& pages,

@@ -121,6 +121,8 @@ Result<void> rebuild(const Head& head, HelperReply& reply) {
   request.signal = head.early ? -settings.signal : settings.signal;
   request.requester = head.requester;
   request.parent_is_caller = true;
+  // Programs were promised EBUSY; where an id only takes long to be had, anything is better.
+  request.namespaces_if_held = false;
   // Called when the file has been found to be good, and nothing stands in the way.
   request.progress = [&reply](u64, u64) {
     reply.accepted(false);

@@ -10,6 +10,7 @@
 #include "info_options.h"
 #include "messages.h"
 #include "model/print.h"
+#include "support.h"
 
 namespace stasis::cli {
 namespace {
@@ -25,7 +26,12 @@ int tell(const InfoSettings& settings, const Error& error) {
 std::string view_of(format::OpenedImage& opened, const std::string& file, InfoView view) {
   switch (view) {
     case InfoView::kText:
-      return model::print_text(opened.image, {.file = file, .file_bytes = opened.file_bytes});
+      return model::print_text(opened.image, {.file = file,
+                                              .file_bytes = opened.file_bytes,
+                                              .support = [&opened](const model::Process& process) {
+                                                return support_words(opened.image, *opened.pages,
+                                                                     process);
+                                              }});
     case InfoView::kJson:
       return model::print_json(opened.image);
     case InfoView::kBacktrace:

@@ -105,6 +105,27 @@ def info_views(case):
     check("every checksum is right" in checked.stdout, checked.stdout)
 
 
+def info_several_processes(case):
+    """Every process, zombies, and what each has of libcr."""
+    line = f"{case.commands.path('cr_run')} sleep 1061 & (exit 3) & exec sleep 1062"
+    shell = case.start(["/bin/bash", "-c", line])
+    until(lambda: read(f"/proc/{shell.pid}/comm") == "sleep\n" and sorted(
+        status_field(pid, "State")[0] for pid in children(shell.pid)) == ["S", "Z"]
+        and all(read(f"/proc/{pid}/comm") != "cr_run\n" for pid in children(shell.pid)),
+        "a child and a zombie")
+    image = case.checkpoint(shell.pid)
+    text = case.commands.run("cr_info", image).stdout
+    check(re.search(rf"process {shell.pid}: 2 processes, 2 threads", text), text[:400])
+    check(len(re.findall(r"^Process \d+ sleep$", text, re.M)) == 2, text)
+    check(re.search(rf"^Zombie \d+ bash: exited with 3; process {shell.pid} has not waited for it$",
+                    text, re.M), text)
+    check(len(re.findall(r"^  libcr +libcr_run$", text, re.M)) == 1, text)
+    model = json.loads(case.commands.run("cr_info", "--json", image).stdout)
+    check(len(model["processes"]) == 2 and len(model["zombies"]) == 1, "--json")
+    stacks = case.commands.run("cr_info", "--backtrace", image).stdout
+    check(len(re.findall(r"^process \d+ \(sleep\)$", stacks, re.M)) == 2, stacks)
+
+
 def info_bad_files(case):
     target = idle(case, megabytes=1)
     image = case.checkpoint(target.pid)
@@ -125,4 +146,4 @@ def info_bad_files(case):
 
 RUN_CASES = [run_becomes_the_program, run_preloads, run_gives_support_to_all_it_starts,
              run_omit_is_left_out, run_userns]
-INFO_CASES = [info_views, info_bad_files]
+INFO_CASES = [info_views, info_several_processes, info_bad_files]

@@ -102,6 +102,9 @@ class Printer {
              "parent {}, group {}, session {}{}", p.parent, p.group, p.session,
              p.credentials.uids.empty() ? "" : fmt::format(", user {}", p.credentials.uids[0])));
     if (p.stopped) fact("state", "stopped by a signal");
+    if (options_.support) {
+      if (const std::string words = options_.support(p); !words.empty()) fact("libcr", words);
+    }
     signals(p);
     timers(p);
     line(fmt::format("\n  {}", count_words(p.threads.size(), "thread")));

@@ -2,6 +2,7 @@
 // descriptors and memory. And all of it as JSON.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "model/image.h"
@@ -12,6 +13,8 @@ struct PrintOptions {
   std::string file;    // name of the context file; may be empty
   u64 file_bytes = 0;  // 0: unknown
   bool memory = true;  // the table of memory areas
+  // Words on libcr in a process, which only its memory tells; empty: none. May be empty itself.
+  std::function<std::string(const Process&)> support;
 };
 
 // Several lines, the last one ended.

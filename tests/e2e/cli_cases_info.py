@@ -107,23 +107,29 @@ def info_views(case):
 
 def info_several_processes(case):
     """Every process, zombies, and what each has of libcr."""
-    line = f"{case.commands.path('cr_run')} sleep 1061 & (exit 3) & exec sleep 1062"
-    shell = case.start(["/bin/bash", "-c", line])
-    until(lambda: read(f"/proc/{shell.pid}/comm") == "sleep\n" and sorted(
-        status_field(pid, "State")[0] for pid in children(shell.pid)) == ["S", "Z"]
-        and all(read(f"/proc/{pid}/comm") != "cr_run\n" for pid in children(shell.pid)),
-        "a child and a zombie")
-    image = case.checkpoint(shell.pid)
+    code = ("import os, sys, time\n"
+            "if os.fork() == 0: os._exit(3)\n"
+            "os.spawnl(os.P_NOWAIT, sys.argv[1], 'cr_run', 'sleep', '1061')\n"
+            "while True: time.sleep(1000)\n")
+    parent = case.start(["/usr/bin/python3", "-c", code, case.commands.path("cr_run")])
+
+    def both():
+        states = {status_field(pid, "State")[:1]: read(f"/proc/{pid}/comm")
+                  for pid in children(parent.pid)}
+        return states.keys() == {"S", "Z"} and states["S"] == "sleep\n"
+    until(both, "a child and a zombie")
+    wait_state(parent.pid, "S")
+    image = case.checkpoint(parent.pid)
     text = case.commands.run("cr_info", image).stdout
-    check(re.search(rf"process {shell.pid}: 2 processes, 2 threads", text), text[:400])
-    check(len(re.findall(r"^Process \d+ sleep$", text, re.M)) == 2, text)
-    check(re.search(rf"^Zombie \d+ bash: exited with 3; process {shell.pid} has not waited for it$",
+    check(re.search(rf"process {parent.pid}: 2 processes, 2 threads", text), text[:400])
+    check(len(re.findall(r"^Process \d+ (python3|sleep)$", text, re.M)) == 2, text)
+    check(re.search(rf"^Zombie \d+ python3: exited with 3; process {parent.pid} has not waited for it$",
                     text, re.M), text)
     check(len(re.findall(r"^  libcr +libcr_run$", text, re.M)) == 1, text)
     model = json.loads(case.commands.run("cr_info", "--json", image).stdout)
     check(len(model["processes"]) == 2 and len(model["zombies"]) == 1, "--json")
     stacks = case.commands.run("cr_info", "--backtrace", image).stdout
-    check(len(re.findall(r"^process \d+ \(sleep\)$", stacks, re.M)) == 2, stacks)
+    check(len(re.findall(r"^process \d+ \((python3|sleep)\)$", stacks, re.M)) == 2, stacks)
 
 
 def info_bad_files(case):

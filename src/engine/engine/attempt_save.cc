@@ -89,7 +89,9 @@ void Attempt::note_control_blocks() {
   for (size_t i = 0; i < processes.size(); ++i) {
     const auto& blocks = handshake_->blocks();
     const auto block = std::ranges::find(blocks, processes[i].pid, &notify::Block::pid);
-    if (block != blocks.end()) captured_->image.processes[i].control_block = block->address;
+    if (block == blocks.end()) continue;
+    captured_->image.processes[i].control_block = block->address;
+    replace_handles(captured_->image, block->handles);
   }
 }
 

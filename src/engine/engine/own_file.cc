@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <set>
 
 namespace stasis::engine {
@@ -38,6 +39,17 @@ void set_aside(model::Image& image, const struct stat& destination) {
     for (model::OpenFile& file : image.open_files) {
       if (file.resource != i) continue;
       file = model::OpenFile{.resource = i, .flags = file.flags & O_ACCMODE};
+    }
+  }
+}
+
+void replace_handles(model::Image& image, std::span<const u64> pipes) {
+  for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
+    const auto* pipe = std::get_if<model::Pipe>(&image.resources[i]);
+    if (pipe == nullptr || std::ranges::find(pipes, pipe->inode) == pipes.end()) continue;
+    image.resources[i] = model::EventFd{.count = 1};
+    for (model::OpenFile& file : image.open_files) {
+      if (file.resource == i) file = model::OpenFile{.resource = i, .flags = O_RDWR};
     }
   }
 }

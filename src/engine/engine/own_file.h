@@ -5,11 +5,15 @@
 
 #include <sys/stat.h>
 
+#include <span>
+
 #include "model/image.h"
 
 namespace stasis::engine {
 
 // Makes open files of the file `destination` open files of /dev/null in the image (docs/limits.md).
 void set_aside(model::Image& image, const struct stat& destination);
+// Makes the read ends of these pipes, by inode, eventfds that are readable (stasis/handshake.h).
+void replace_handles(model::Image& image, std::span<const u64> pipes);
 
 }  // namespace stasis::engine

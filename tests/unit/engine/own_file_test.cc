@@ -1,4 +1,5 @@
-// engine/own_file: the context file itself is not what a restarted program gets to write to.
+// engine/own_file: neither the context file itself nor our end of a handle is what a restarted
+// program gets.
 #include "engine/own_file.h"
 
 #include <doctest/doctest.h>
@@ -61,4 +62,15 @@ TEST_CASE("a mapped file stays what it is") {
   const model::Image before = image;
   engine::set_aside(image, regular_file());
   CHECK(image == before);
+}
+
+TEST_CASE("a handle becomes an eventfd that is readable, other pipes stay") {
+  model::Image image;
+  image.resources = {model::Pipe{.inode = 5}, model::Pipe{.inode = 6}};
+  image.open_files = {{.resource = 0}, {.resource = 1}};
+  const std::vector<u64> handles = {6, 7};
+  engine::replace_handles(image, handles);
+  CHECK(image.resources[0] == model::Resource(model::Pipe{.inode = 5}));
+  CHECK(image.resources[1] == model::Resource(model::EventFd{.count = 1}));
+  CHECK(image.open_files[1].flags == O_RDWR);
 }

@@ -41,7 +41,8 @@ std::vector<IdWay> ways_to_try(const BuildOptions& options, bool held, bool shor
   std::vector<IdWay> ways;
   if (!held) ways.push_back(IdWay::kSetTid);
   if (!held && short_walk) ways.push_back(IdWay::kCounter);
-  if (options.allow_namespaces) ways.push_back(IdWay::kNamespaces);
+  const bool elsewhere = options.allow_namespaces && (!held || options.namespaces_if_held);
+  if (elsewhere) ways.push_back(IdWay::kNamespaces);
   return ways;
 }
 

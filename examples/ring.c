@@ -1,8 +1,8 @@
 /* What the launcher of a parallel program does: it starts processes that work together, and saves
- * all of them, itself included, as one group at one moment.
+ * all of them, itself included, at one moment.
  *
  *   ring PROCESSES ROUNDS FILE
- *   kill -USR1 PID        saves the group to FILE
+ *   kill -USR1 PID        saves them to FILE
  *   cr_restart FILE       all of them go on
  *
  * The processes stand in a ring of pipes; a number goes round and each adds its rank. Bytes that
@@ -64,7 +64,7 @@ static void save(const char* path) {
   int code;
 
   cr_initialize_checkpoint_args_t(&args);
-  args.cr_scope = CR_SCOPE_PGRP;
+  args.cr_scope = CR_SCOPE_TREE; /* not PGRP: a restarted program is in cr_restart's group */
   args.cr_flags = CR_CHKPT_ASYNC_ERR;
   args.cr_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   code = cr_request_checkpoint(&args, &handle);
@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
   sigaddset(&awaited, SIGUSR1);
   sigaddset(&awaited, SIGCHLD);
   sigprocmask(SIG_BLOCK, &awaited, NULL);
-  setpgid(0, 0);
+  setpgid(0, 0); /* so that one kill(1) ends all */
   if (cr_init() < 0 || start(processes, atol(argv[2])) != 0) {
     perror(argv[0]);
     return 1;

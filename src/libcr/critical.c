@@ -30,6 +30,7 @@ int cri_tryenter(void) {
   if (cri_self.taking_part) return 1;
   sigset_t before;
   block_signals(&before);
+  if (cri_self.sections == 0) cri_close_if_pending();
   const int entered = cri_self.sections > 0 || count_in(&cri_block_get()->gate);
   if (entered) ++cri_self.sections;
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -68,6 +69,7 @@ void cri_leave(void) {
   int was_last = 0;
   sigset_t before;
   block_signals(&before);
+  if (cri_self.sections == 1) cri_close_if_pending();
   if (--cri_self.sections == 0) {
     was_last = count_out(&cri_block_get()->gate);
     if (cri_self.pending != 0) cri_take_pending();

@@ -4,23 +4,40 @@
  * here for a request that is over, is counted for a moment and finds nothing to do. Everything may
  * be interrupted by the engine, which sends the same thread to the entry point once more: nested
  * calls find the request served. */
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "internal.h"
 
 /* Threads whose callbacks have not all run; those that are held wait for 0. */
 static uint32_t unfinished;
 
-static void end_if_over(struct cri_block* block) {
-  if (cri_load(&block->phase) == CRI_PHASE_IDLE) return;
-  if (cri_load(&block->verdict) == CRI_VERDICT_NONE) return;
+static int end_if_over(struct cri_block* block) {
+  if (cri_load(&block->phase) == CRI_PHASE_IDLE) return 0;
+  if (cri_load(&block->verdict) == CRI_VERDICT_NONE) return 0;
   cri_gate_open();
   cri_store(&block->phase, CRI_PHASE_IDLE);
+  return 1;
+}
+
+/* A process that had been stopped is stopped again, by whoever ended the checkpoint for it, before
+ * any thread is back in the program. SIGCONT lets them all go. It may be that of a later request,
+ * which has a number of its own. */
+static void stop_process(struct cri_block* block, uint32_t number) {
+  (void)syscall(SYS_kill, (pid_t)syscall(SYS_getpid), SIGSTOP);
+  (void)cri_replace(&block->stop, &number, 0);
+  cri_futex_wake(&block->stop);
 }
 
 static void step_out(struct cri_block* block) {
+  const uint32_t stop = cri_load(&block->stop);
   uint32_t present = cri_load(&block->present);
+  int ended = 0;
   do {
-    if (present == 1) end_if_over(block);
+    if (present == 1) ended |= end_if_over(block);
   } while (!cri_replace(&block->present, &present, present - 1));
+  if (ended && stop != 0) stop_process(block, stop);
 }
 
 int cri_join(uint32_t phase) {
@@ -37,6 +54,17 @@ int cri_join(uint32_t phase) {
   }
   step_out(block);
   return 0;
+}
+
+/* The engine has written a request, and nobody may have closed the gate yet. */
+void cri_close_if_pending(void) {
+  struct cri_block* block = cri_block_get();
+  if (cri_load(&block->phase) == CRI_PHASE_IDLE) return;
+  (void)cri_add(&block->present, 1);
+  const int is_going_on =
+      cri_load(&block->phase) != CRI_PHASE_IDLE && cri_load(&block->verdict) == CRI_VERDICT_NONE;
+  if (is_going_on) cri_gate_close();
+  step_out(block);
 }
 
 uint32_t cri_await_verdict(void) {
@@ -59,9 +87,12 @@ static void finish_callbacks(void) {
 }
 
 static void part(void) {
+  struct cri_block* block = cri_block_get();
+  const uint32_t stop = cri_load(&block->stop);
   cri_self.was_deferred = 0;
   cri_self.taking_part = 0;
-  step_out(cri_block_get());
+  step_out(block);
+  while (stop != 0 && cri_load(&block->stop) == stop) cri_futex_wait(&block->stop, stop);
 }
 
 void cri_finish(int event) {
@@ -93,5 +124,6 @@ void cri_join_forked(void) {
   block->verdict = CRI_VERDICT_NONE;
   block->answer = 0;
   block->forwards = 0;
+  block->stop = 0;
   cri_store(&block->phase, CRI_PHASE_IDLE);
 }

@@ -9,11 +9,13 @@
  * gives us for a child has its exit signal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,6 +39,21 @@ static void reset_dispositions(void) {
   static const uint64_t by_default[8]; /* struct sigaction of the kernel, on all machines */
   for (int number = 1; number <= LAST_KERNEL_SIGNAL; ++number) {
     (void)syscall(SYS_rt_sigaction, number, by_default, NULL, (size_t)LAST_KERNEL_SIGNAL / 8);
+  }
+}
+
+/* An exec takes the capabilities of an ordinary user away, except those in the ambient set, which
+ * must be inheritable first: the helper may do what the program may. Where it cannot, it lacks
+ * them. */
+static void keep_capabilities(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+  if (geteuid() == 0 || syscall(SYS_capget, &header, sets) != 0) return;
+  for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; ++i) sets[i].inheritable = sets[i].permitted;
+  if (syscall(SYS_capset, &header, sets) != 0) return;
+  for (unsigned int number = 0; number < 32 * _LINUX_CAPABILITY_U32S_3; ++number) {
+    if ((sets[number / 32].permitted & (1u << (number % 32))) == 0) continue;
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, (unsigned long)number, 0UL, 0UL);
   }
 }
 
@@ -80,6 +97,7 @@ static int keep_open(const struct cri_helper* helper) {
 static int become_helper(void* argument) {
   struct cri_helper* helper = ((struct start*)argument)->helper;
   reset_dispositions();
+  keep_capabilities();
   const int detached = helper->kind == CRI_REQUEST_CHECKPOINT;
   if ((detached ? arrange_descriptors(helper) : keep_open(helper)) == 0) {
     (void)execve(helper->path, helper->words, helper->environment);

@@ -70,6 +70,15 @@ static void tell_signals(void) {
   }
 }
 
+static void tell_capabilities(void) {
+  char line[256];
+  FILE* status = fopen("/proc/self/status", "re");
+  while (fgets(line, sizeof line, status) != NULL) {
+    if (strncmp(line, "CapEff:", 7) == 0) fputs(line, log_lines);
+  }
+  fclose(status);
+}
+
 static void tell_facts(int count, char** words) {
   for (int i = 0; i < count; ++i) fprintf(log_lines, "word %s\n", words[i]);
   fprintf(log_lines, "pid %d\nparent %d\ngroup %d\nsession %d\n", getpid(), getppid(), getpgrp(),
@@ -77,6 +86,7 @@ static void tell_facts(int count, char** words) {
   fprintf(log_lines, "preload %s\n", getenv("LD_PRELOAD") != NULL ? "yes" : "no");
   tell_descriptors();
   tell_signals();
+  tell_capabilities();
 }
 
 static void play(char* word, int count, char** words) {

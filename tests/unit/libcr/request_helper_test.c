@@ -2,6 +2,7 @@
  */
 #include "request_case.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 
 static cr_checkpoint_args_t args;
@@ -70,6 +71,22 @@ static void helper_has_few_descriptors_and_no_dispositions(void) {
   CHECK(strstr(log, "ignores ") == NULL);
 }
 
+static void helper_has_our_capabilities(void) {
+  char* log = NULL;
+  char line[256] = "";
+  if (geteuid() != 0) (void)unshare(CLONE_NEWUSER); /* gives us all of them, if it may */
+  FILE* status = fopen("/proc/self/status", "re");
+  while (strncmp(line, "CapEff:", 7) != 0) CHECK(fgets(line, sizeof line, status) != NULL);
+  line[strcspn(line, "\n")] = '\0';
+  fclose(status);
+  play("facts done 0 0");
+  CHECK(cr_initialize_checkpoint_args_t(&args) == 0);
+  args.cr_scope = CR_SCOPE_PROC;
+  args.cr_fd = CR_DEST_CWD;
+  CHECK(cr_request_checkpoint(&args, &handle) == 0);
+  CHECK(cr_poll_checkpoint_msg(&handle, NULL, &log) > 0 && has_line(log, line));
+}
+
 static void standard_descriptors_may_be_closed(void) {
   char* log = NULL;
   prepare("facts done 0 0");
@@ -113,6 +130,7 @@ int main(int argc, char** argv) {
       TEST(a_missing_helper_is_enosys),
       TEST(helper_is_a_stranger),
       TEST(helper_has_few_descriptors_and_no_dispositions),
+      TEST(helper_has_our_capabilities),
       TEST(standard_descriptors_may_be_closed),
       TEST(flags_are_options),
   };

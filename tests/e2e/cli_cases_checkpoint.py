@@ -1,6 +1,7 @@
 """Cases of cli_test.py: where cr_checkpoint writes to, what it saves, and what happens afterwards."""
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -156,6 +157,11 @@ def save_flags(case):
         process = case.restart(image, "--no-restore-pid")
         pid = case.restarted_pid(process, "maps = [mmap")
         wait_state(pid, "S")
+        check(case.file("program") in os.readlink(f"/proc/{pid}/exe"), f"{option}: another program")
+        for kind, name in names.items():
+            mapped = re.findall(rf"{case.file(name)}( \(deleted\))?$", read(f"/proc/{pid}/maps"), re.M)
+            check(mapped and all(bool(each) == (kind in gone) for each in mapped),
+                  f"{option}: {name} is mapped {mapped}")
         os.kill(pid, signal.SIGKILL)
         process.wait(LIMIT)
         os.unlink(case.file("ready"))
@@ -261,5 +267,5 @@ def ptraced_allow(case):
 
 
 DESTINATION_CASES = [destinations, to_fifo, backup_numbers, clobber, atomic, sync]
-CONTENT_CASES = [signals_reach_all, states_in_the_image, ptraced_and_ptracer_error,
+CONTENT_CASES = [save_flags, signals_reach_all, states_in_the_image, ptraced_and_ptracer_error,
                  ptraced_and_ptracer_skip, ptraced_allow]

@@ -28,8 +28,7 @@ Result<std::vector<model::Vma>> to_vmas(const std::vector<proc::Area>& areas,
                                         const ResourceOfArea& resource_of);
 
 // The runs of the process's address space that the image must hold. `pid`: any live tid of it.
-Result<std::vector<model::Run>> memory_runs(Pid pid, const std::vector<proc::Area>& areas,
-                                            const CaptureOptions& options);
+Result<std::vector<model::Run>> memory_runs(Pid pid, const std::vector<proc::Area>& areas);
 
 // The pages of shared mappings that this process has touched, as runs of the mapped object's
 // content. Others may exist in the object: resident_runs() (inside.h) sees all of them.

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
+#include "capture/carried_files.h"
 #include "capture/facts.h"
 #include "capture/ids.h"
 #include "capture/inside.h"
@@ -46,8 +47,7 @@ u64 lock_future_of(const std::vector<proc::Area>& areas) {
 }
 
 Result<void> capture_memory(Builder& builder, trace::FrozenProcess& process,
-                            const std::vector<proc::Area>& areas, const CaptureOptions& options,
-                            model::Process& into) {
+                            const std::vector<proc::Area>& areas, model::Process& into) {
   into.executable = TRY(builder.executable(process));
   into.memory.vmas = TRY(to_vmas(
       areas, [&](const proc::Area& area) { return builder.mapped_resource(process, area); }));
@@ -55,8 +55,7 @@ Result<void> capture_memory(Builder& builder, trace::FrozenProcess& process,
   into.memory.lock_future = lock_future_of(areas);
   into.memory.auxv = TRY(proc::read_auxv(process.any_live_tid()));
   into.memory.space = builder.add_space(fmt::format("memory of process {}", into.pid), 0);
-  builder.image.spaces[into.memory.space].runs =
-      TRY(memory_runs(process.any_live_tid(), areas, options));
+  builder.image.spaces[into.memory.space].runs = TRY(memory_runs(process.any_live_tid(), areas));
   builder.pages.add_memory(into.memory.space, process.memory);
   return {};
 }
@@ -105,7 +104,7 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
     if (builder.image.processes.empty()) {
       builder.image.origin = TRY(origin_facts(process, areas));
     }
-    TRY(capture_memory(builder, process, areas, options, captured));
+    TRY(capture_memory(builder, process, areas, captured));
     TRY(capture_threads(builder, process, captured, inside));
     captured.descriptors = builder.descriptors(process.pid);
     for (size_t i = 0; i < process.threads.size(); ++i) {
@@ -114,6 +113,7 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
     builder.image.processes.push_back(std::move(captured));
   }
   TRY(builder.connect_mapped_contents());
+  TRY(carry_files(builder, options));
   translate_ids(builder.image, inside);
   return Captured{.image = std::move(builder.image),
                   .pages = std::make_unique<LivePages>(std::move(builder.pages))};

@@ -12,9 +12,10 @@
 namespace stasis::capture {
 
 struct CaptureOptions {
-  bool save_executable = false;  // BLCR --save-exe: pages of the executable go into the image
-  bool save_private = false;     // --save-private: unchanged pages of private file mappings too
-  bool save_shared = false;      // --save-shared: contents of shared file mappings
+  // Files that travel with the image although they have names (carried_files.h).
+  bool save_executable = false;  // BLCR --save-exe: the program
+  bool save_private = false;     // --save-private: files that are mapped privately
+  bool save_shared = false;      // --save-shared: files that are mapped shared
 };
 
 // Everything that speaks against saving these processes, learnt without touching them.

@@ -167,7 +167,8 @@ std::vector<Refusal> survey(std::span<const Pid> pids, const CaptureOptions& opt
   bool traceable = true;
   for (const Pid pid : pids) {
     const auto obstacle = trace::tracing_obstacle(pid);
-    if (has_ended(pid) && pids.size() > 1) continue;
+    const bool over = has_ended(pid) || (obstacle && obstacle->code == ESRCH);
+    if (over && pids.size() > 1) continue;
     if (obstacle) {
       refuse(refusals, pid, obstacle->message(), obstacle->hint);
       survey_status(pid, refusals);

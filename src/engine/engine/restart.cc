@@ -79,6 +79,7 @@ Result<RestartReport> restart(RestartRequest request) {
                                    .pages = *opened.pages,
                                    .options = std::move(request.files),
                                    .made = {}};
+  resource::prefer_files_in_place(opened.image, context);
   const std::vector<Refusal> refusals = obstacles(context, options);
   if (!refusals.empty()) {
     return refused(fmt::format("{} cannot be restarted here", request.name), refusals);

@@ -91,6 +91,19 @@ Result<UniqueFd> open_made(int made, bool writable_shared) {
 
 }  // namespace
 
+void prefer_files_in_place(model::Image& image, const RestoreContext& context) {
+  for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
+    auto* file = std::get_if<model::RegularFile>(&image.resources[i]);
+    if (file == nullptr || !file->content || file->deleted) continue;
+    FileUse use = use_of(image, i);
+    // Only mapped, its content is memory, which must be as it was.
+    if (!use.open && use.mapped_shared) use.mapped_private = true;
+    if (check_file(*file, context.relocate(file->path), use, context.options).empty()) {
+      file->content.reset();
+    }
+  }
+}
+
 std::vector<Refusal> restore_obstacles(const RestoreContext& context) {
   std::vector<Refusal> all;
   for (const model::Resource& resource : context.image.resources) {
@@ -141,6 +154,9 @@ Result<int> mapping_descriptor(model::ResourceIndex resource, bool writable_shar
   } else if (file->content) {
     fd = TRY(open_made(TRY(carried_descriptor(resource, context)), writable_shared));
     TRY(finish_regular_file(resource, context));
+    // What is open for writing can be nobody's program (ETXTBSY).
+    const FileUse use = use_of(context.image, resource);
+    if (!use.open && !use.mapped_shared) context.made.erase({resource, "content"});
   } else {
     const int mode = writable_shared ? O_RDWR : O_RDONLY;
     fd = TRY(sys::open(context.relocate(file->path), mode | O_NOCTTY).context("to map it"));

@@ -13,6 +13,11 @@ namespace stasis::resource {
 // splits such open files. To be called on the image before all else.
 void separate_followers(model::Image& image);
 
+// Files that the image carries although they had names (--save-exe and its like) are used under
+// their names where they are the same still: forgets what is carried of them in `image`, which is
+// that of `context`. To be called before what follows.
+void prefer_files_in_place(model::Image& image, const RestoreContext& context);
+
 // Everything that stands in the way, all at once; creates nothing.
 std::vector<Refusal> restore_obstacles(const RestoreContext& context);
 

@@ -35,9 +35,8 @@ std::vector<proc::Area> own_areas(const void* start, u64 length) {
   return areas;
 }
 
-std::vector<model::Run> own_runs(const void* start, u64 length,
-                                 const capture::CaptureOptions& options = {}) {
-  auto runs = capture::memory_runs(::getpid(), own_areas(start, length), options);
+std::vector<model::Run> own_runs(const void* start, u64 length) {
+  auto runs = capture::memory_runs(::getpid(), own_areas(start, length));
   REQUIRE(runs.ok());
   for (model::Run& run : *runs) run.offset -= reinterpret_cast<u64>(start);
   return std::move(*runs);
@@ -140,7 +139,7 @@ TEST_CASE("our own areas are all known; a System V segment is refused as the ker
   CHECK(refusals[0].subject.find("(/SYSV") != std::string::npos);
 }
 
-TEST_CASE("runs of private memory: written pages; of a file also the rest when asked for") {
+TEST_CASE("runs of private memory: written pages") {
   auto file = sys::open("/proc/self/exe", O_RDONLY);
   const u64 length = 8 * kPageSize;
   auto* mapped = static_cast<char*>(
@@ -149,22 +148,8 @@ TEST_CASE("runs of private memory: written pages; of a file also the rest when a
   mapped[3 * kPageSize] = 1;
   using Runs = std::vector<model::Run>;
   const Runs changed = {{.offset = 2 * kPageSize, .length = 2 * kPageSize}};
-  const Runs all = {{.offset = 0, .length = length}};
   CHECK(own_runs(mapped, length) == changed);
-  CHECK(own_runs(mapped, length, {.save_executable = true}) == all);
-  CHECK(own_runs(mapped, length, {.save_private = true}) == all);
   (void)::munmap(mapped, length);
-}
-
-TEST_CASE("a private mapping that reaches behind the end of its file is saved up to it") {
-  const UniqueFd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  REQUIRE(file);
-  // A nameless file cannot be looked at by path: its contents travel with its resource instead.
-  REQUIRE(::ftruncate(file.get(), static_cast<off_t>(2 * kPageSize)) == 0);
-  auto* mapped = static_cast<char*>(
-      ::mmap(nullptr, 4 * kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), 0));
-  CHECK(own_runs(mapped, 4 * kPageSize, {.save_private = true}).empty());
-  (void)::munmap(mapped, 4 * kPageSize);
 }
 
 TEST_CASE("shared memory has no runs of its own; its touched pages are runs of the object") {

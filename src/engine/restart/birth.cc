@@ -107,7 +107,11 @@ Result<bool> has_become(Pid pid, const trace::Stop& stop) {
 Result<Born> raise(Pid pid, const NewbornPlan& plan, const Gate& gate, Scratch scratch) {
   const int parked = TRY(hear(gate, "it had its descriptors"));
   if (parked != 0) return sys::error_of(parked, "keep descriptors for", "a new process");
-  TRY(trace::seize(pid, kOptions | PTRACE_O_TRACEEXEC).context("while making a new process"));
+  if (auto seized = trace::seize(pid, kOptions | PTRACE_O_TRACEEXEC); !seized) {
+    const auto end = trace::poll_for(pid, false);  // the dead cannot be seized: EPERM
+    if (end && *end) TRY(has_become(pid, **end));
+    return std::move(seized).context("while making a new process").take_error();
+  }
   if (!tell(gate.ours.get(), 0)) return sys::last_error("start", fmt::format("process {}", pid));
   const trace::Stop stop = TRY(trace::wait_for(pid, true, kStartLimitMs));
   const bool became = TRY(has_become(pid, stop));

@@ -77,19 +77,22 @@ std::vector<Order> next_batch(const BuildState& state, const std::vector<Birth>&
   return batch;
 }
 
-// Makes births[first] and perhaps the next ones. Returns how many were made, or had an id that is
-// gone for this round.
 struct Step {
-  size_t made = 0;
-  bool missed = false;
+  size_t made = 0;      // births from the first one on
+  bool missed = false;  // the next one's id is gone for this round
 };
+
+// Any id is right that is nobody's.
+Result<Step> make_helper(BuildState& state, CounterWalk& walk, const Birth& birth) {
+  walk.note(TRY(make_stand_in(state, birth.member)));
+  return Step{1, false};
+}
+
+// Makes births[first] and perhaps the next ones.
 Result<Step> make_next(BuildState& state, CounterWalk& walk, const std::vector<Birth>& births,
                        size_t first) {
   TRY(walk.walk_to(births[first].id));
-  if (is_stand_in(state, births[first])) {  // any id is right that is nobody's
-    walk.note(TRY(make_stand_in(state, births[first].member)));
-    return Step{1, false};
-  }
+  if (is_stand_in(state, births[first])) return make_helper(state, walk, births[first]);
   if (!walk.is_next(births[first].id)) return Step{0, true};
   const Made made = TRY(make(state, IdDemand::kExpect, next_batch(state, births, first)));
   if (made.last != 0) walk.note(made.last);
@@ -111,11 +114,13 @@ Result<std::vector<Birth>> walk_once(BuildState& state, CounterWalk& walk,
   bool moved = false;
   for (size_t i = 0; i < births.size();) {
     const bool passed = moved && has_passed(start, walk.last(), births[i].id);
-    if (passed || !state.readiness->is_ready(births[i])) {
+    const bool lost = passed && !is_stand_in(state, births[i]);
+    if (lost || !state.readiness->is_ready(births[i])) {
       missed.push_back(births[i++]);
       continue;
     }
-    const Step step = TRY(make_next(state, walk, births, i));
+    const Step step =
+        passed ? TRY(make_helper(state, walk, births[i])) : TRY(make_next(state, walk, births, i));
     moved = moved || walk.last() != start;
     i += step.made;
     if (step.missed) missed.push_back(births[i++]);

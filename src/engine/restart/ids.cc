@@ -81,7 +81,8 @@ Result<Attempt> by_set_tid(BuildState& state, const Nursery& nursery) {
   return Attempt{true, {}};
 }
 
-// The root: the only one that cannot be put off to the next round.
+// The root: the only one that cannot be put off to the next round. (A child of our parent's that
+// got another id is left for it to reap: nobody else can.)
 Result<Pid> walk_to_root(BuildState& state, Cradle& cradle, const Nursery& nursery,
                          CounterWalk& walk) {
   const Pid wanted = state.process(0).pid;
@@ -157,6 +158,12 @@ void note_namespaces(BuildState& state, const std::string& held,
   state.context.notes.push_back(
       "restarted in private user, pid and mount namespaces: " +
       (why.empty() ? "the other ways to its ids would take too long" : why));
+  const auto& members = state.family.members;
+  const auto siblings = std::count_if(members.begin(), members.end(),
+                                      [](const Member& member) { return member.sibling; });
+  if (siblings == 0) return;
+  state.context.notes.push_back(
+      fmt::format("{} processes whose parent was not saved see 0 as their parent", siblings + 1));
 }
 
 Error no_rung_left(const std::string& held, const std::vector<std::string>& reasons) {

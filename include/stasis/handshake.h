@@ -103,6 +103,12 @@ struct cri_block {
 
   char destination[CRI_PATH_LENGTH]; /*  656: by the engine: path of the context file */
   char source[CRI_PATH_LENGTH];      /* 4752: by the engine at restart */
+
+  /* 8848: by the engine, another number for each request: the process had been stopped (SIGSTOP)
+     and stops itself before its threads return to the program; libcr puts it to 0 when it goes on,
+     unless it is another number by then. Futex. */
+  uint32_t stop;
+  uint32_t reserved; /* 8852 */
 };
 
 #define CRI_GATE_CLOSED 0x80000000u

@@ -128,5 +128,5 @@ CRI_PUBLIC int cr_leave_cs(cr_client_id_t id) {
 CRI_PUBLIC int cr_status(void) {
   if (cri_in_callback()) return CR_STATE_ACTIVE;
   if (!cri_thread_known()) return cri_error(CR_ENOINIT);
-  return cri_load(&cri_block_get()->phase) == CRI_PHASE_IDLE ? CR_STATE_IDLE : CR_STATE_PENDING;
+  return cri_is_idle() ? CR_STATE_IDLE : CR_STATE_PENDING;
 }

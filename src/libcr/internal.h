@@ -110,6 +110,7 @@ void cri_stand_by(void);     /* parks without callbacks, as the library's own th
 /* join.c: who takes part. */
 int cri_join(uint32_t phase);    /* 0: there is nothing to take part in, or not any more */
 void cri_close_if_pending(void); /* the gate */
+int cri_is_idle(void);           /* no request, or all callbacks have run */
 /* Waits; the verdict, never CRI_VERDICT_NONE. */
 uint32_t cri_await_verdict(void);
 /* This thread's callbacks have run: its hook, the hold, and it does not take part any more. */

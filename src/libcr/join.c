@@ -23,9 +23,10 @@ static int end_if_over(struct cri_block* block) {
 
 /* A process that had been stopped is stopped again, by whoever ended the checkpoint for it, before
  * any thread is back in the program. SIGCONT lets them all go. It may be that of a later request,
- * which has a number of its own. */
+ * which has a number of its own. A signal to the thread itself stops it before the call returns;
+ * one to the process another thread may take, a little later. */
 static void stop_process(struct cri_block* block, uint32_t number) {
-  (void)syscall(SYS_kill, (pid_t)syscall(SYS_getpid), SIGSTOP);
+  (void)syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), SIGSTOP);
   (void)cri_replace(&block->stop, &number, 0);
   cri_futex_wake(&block->stop);
 }
@@ -82,8 +83,18 @@ uint32_t cri_await_verdict(void) {
   return verdict;
 }
 
+/* The last one opens the gate, so that held threads find it open; that of a later request it cannot
+ * be, as this thread is present. */
 static void finish_callbacks(void) {
-  if (cri_add(&unfinished, -1) == 0) cri_futex_wake(&unfinished);
+  if (cri_add(&unfinished, -1) != 0) return;
+  if (cri_load(&cri_block_get()->verdict) != CRI_VERDICT_NONE) cri_gate_open();
+  cri_futex_wake(&unfinished);
+}
+
+int cri_is_idle(void) {
+  const struct cri_block* block = cri_block_get();
+  if (cri_load(&block->phase) == CRI_PHASE_IDLE) return 1;
+  return cri_load(&block->verdict) != CRI_VERDICT_NONE && cri_load(&unfinished) == 0;
 }
 
 static void part(void) {

@@ -354,7 +354,8 @@ void cp_restart_with(const char* options, const char* restart_options) {
   int status = cp_checkpoint(getpid(), line);
   /* Where the command was saved with us it has been restarted with us, and ends well. */
   int command_saved = strstr(line, " -T") || strstr(line, " -g") || strstr(line, " -s");
-  if (status != CP_RESTARTED && !(status == 0 && command_saved)) cp_fail("cr_checkpoint --kill exits %d: %s", status, cp_said());
+  if (status != CP_RESTARTED && !(status == 0 && command_saved))
+    cp_fail("cr_checkpoint --kill exits %d: %s", status, cp_said());
 }
 
 void cp_restart(const char* options) {
@@ -365,6 +366,14 @@ pid_t cp_restart_child(const char* path, const char* options) {
   char line[8192];
   snprintf(line, sizeof line, "%s %s %s", cp_command("cr_restart"), options, path);
   return cp_spawn(line);
+}
+
+pid_t cp_restarted_child(const char* path) {
+  unlink("restarted");
+  pid_t restart = cp_restart_child(path, "--run-on-success=>restarted");
+  UNTIL(access("restarted", F_OK) == 0 || cp_state(restart) == 'Z');
+  if (access("restarted", F_OK)) cp_fail("cr_restart fails: %s", cp_said());
+  return restart;
 }
 
 static int entries(const char* folder) {

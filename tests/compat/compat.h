@@ -138,6 +138,8 @@ void cp_restart_with(const char* options, const char* restart_options);
 pid_t cp_spawn(const char* line);
 const char* cp_command(const char* name);                       /* its path in $STASIS_BIN */
 pid_t cp_restart_child(const char* image, const char* options); /* starts cr_restart */
+/* The same, and waits until the restarted process runs. */
+pid_t cp_restarted_child(const char* image);
 
 int cp_descriptors(void); /* how many this process has open */
 int cp_threads(void);

@@ -23,6 +23,15 @@ static void obeys(int in, int out) {
   }
 }
 
+/* The same through fifos, which lead to the restarted process as well. */
+static void obeys_fifos(int in, int out) {
+  close(in);
+  close(out);
+  int hear = open("down", O_RDWR | O_CLOEXEC), tells = open("up", O_RDWR | O_CLOEXEC);
+  CHECK(hear >= 0 && tells >= 0);
+  obeys(hear, tells);
+}
+
 static struct cp_child subject;
 static cr_checkpoint_args_t args;
 static cr_checkpoint_handle_t handle;
@@ -100,22 +109,26 @@ CP_CASE(args_of_an_unknown_version_are_einval) {
 /* ---- a request and its end */
 
 CP_CASE(saves_another_process) {
-  begin();
+  CHECK(!mkfifo("down", 0600) && !mkfifo("up", 0600));
+  int down = open("down", O_RDWR | O_CLOEXEC), up = open("up", O_RDWR | O_CLOEXEC);
+  subject = cp_fork(obeys_fifos);
+  cp_expect(up, 'r');
+  CHECK(cr_init() >= 0);
   prepare(subject.pid);
   request();
   CHECK(cr_wait_checkpoint(&handle, NULL) > 0);
   CHECK(cr_wait_checkpoint(&handle, NULL) > 0); /* as often as one likes */
   CHECK(cr_reap_checkpoint(&handle) > 0);
   CHECK(size_of(kFile) > 0);
-  tell('e');
-  tell('l');
+  cp_tell(down, 'x');
+  cp_expect(up, 'x');
   kill(subject.pid, SIGKILL);
   cp_killed(&subject, SIGKILL);
-  pid_t restarted = cp_restart_child(kFile, "--stop");
-  UNTIL(cp_state(subject.pid) == 'T' || cp_state(restarted) == 'Z');
-  CHECK(cp_state(restarted) != 'Z');
-  kill(subject.pid, SIGKILL);
-  cp_status(restarted);
+  pid_t restarted = cp_restarted_child(kFile);
+  cp_tell(down, 'y');
+  cp_expect(up, 'y');
+  cp_tell(down, 'q');
+  CHECK_EQ(cp_finish(restarted), 0);
 }
 
 CP_CASE(without_cr_init_as_well) {

@@ -76,11 +76,11 @@ static void mapped(int kind, unsigned flags) {
   CHECK_EQ(kill(child.pid, SIGKILL), 0);
   cp_killed(&child, SIGKILL);
   CHECK_EQ(rename("mapped", "elsewhere"), 0);
-  pid_t restart = cp_restart_child("context", "");
   if (!flags) {
-    CHECK_EQ(cp_finish(restart), ENOENT);
+    CHECK_EQ(cp_finish(cp_restart_child("context", "")), ENOENT);
     return;
   }
+  pid_t restart = cp_restarted_child("context");
   cp_tell(down, 'g');
   cp_expect(up, 'k');
   CHECK_EQ(cp_finish(restart), 0);
@@ -129,7 +129,7 @@ CP_CASE(dump_exec_saves_the_executable) {
   CHECK_EQ(kill(child.pid, SIGKILL), 0);
   cp_killed(&child, SIGKILL);
   CHECK_EQ(unlink("copy"), 0);
-  pid_t restart = cp_restart_child("context", "");
+  pid_t restart = cp_restarted_child("context");
   cp_tell(down, 'x');
   cp_expect(up, 'x');
   cp_tell(down, 'q');

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/wait.h>
 
@@ -122,6 +123,19 @@ static void many_requests(void) {
   CHECK(count_descriptors() == before + 32); /* release() leaves one */
 }
 
+static void handles_may_be_large(void) {
+  const struct rlimit many = {.rlim_cur = 5000, .rlim_max = 5000};
+  struct timeval limit = {.tv_sec = 1000};
+  if (setrlimit(RLIMIT_NOFILE, &many) != 0) return; /* no handle is large here */
+  prepare("accept 0 done 0 0");
+  for (int fd = 3; fd < FD_SETSIZE + 100; ++fd) {
+    if (fd != args.cr_fd) CHECK(fcntl(0, F_DUPFD_CLOEXEC, fd) >= 0);
+  }
+  CHECK(cr_request_checkpoint(&args, &handle) == 0 && handle >= FD_SETSIZE);
+  CHECK(cr_wait_checkpoint(&handle, &limit) > 0 && limit.tv_sec < 1000);
+  CHECK(cr_reap_checkpoint(&handle) > 0);
+}
+
 static void* request_often(void* failures) {
   for (int i = 0; i < 20; ++i) {
     cr_checkpoint_args_t own;
@@ -223,6 +237,7 @@ int main(int argc, char** argv) {
       TEST(long_logs_arrive),
       TEST(own_checkpoint_is_done_when_the_call_returns),
       TEST(many_requests),
+      TEST(handles_may_be_large),
       TEST(threads_request_at_once),
       TEST(a_restarted_process_is_told),
       TEST(a_forked_child_has_no_requests),

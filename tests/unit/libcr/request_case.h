@@ -100,7 +100,9 @@ static inline int run_case(const struct test_case* test) {
 /* argv[1]: the helper's program. */
 static inline int run_cases(const struct test_case* tests, size_t count, int argc, char** argv) {
   int failed = 0;
-  if (argc < 2 || setenv("STASIS_HELPER", argv[1], 1) != 0) return 2;
+  char* helper = argc > 1 ? realpath(argv[1], NULL) : NULL;
+  if (helper == NULL || setenv("STASIS_HELPER", helper, 1) != 0) return 2;
+  free(helper);
   for (size_t i = 0; i < count; ++i) failed += run_case(&tests[i]);
   return failed != 0;
 }

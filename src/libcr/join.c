@@ -10,6 +10,9 @@
 
 #include "internal.h"
 
+/* Nobody has killed us after a restart that a callback has ended. */
+#define SECONDS_TO_LIVE 60
+
 /* Threads whose callbacks have not all run; those that are held wait for 0. */
 static uint32_t unfinished;
 
@@ -97,12 +100,24 @@ int cri_is_idle(void) {
   return cri_load(&block->verdict) != CRI_VERDICT_NONE && cri_load(&unfinished) == 0;
 }
 
+/* A callback has ended the restart: whoever restarted us kills us all, before more of the program
+ * runs. */
+static void await_death(struct cri_block* block) {
+  for (int second = 0; second < SECONDS_TO_LIVE;) {
+    second += !cri_futex_wait_second((uint32_t*)&block->failed, (uint32_t)cri_load(&block->failed));
+  }
+  (void)syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
+}
+
 static void part(void) {
   struct cri_block* block = cri_block_get();
   const uint32_t stop = cri_load(&block->stop);
+  const int is_aborted =
+      cri_load(&block->verdict) == CRI_VERDICT_RESTART && cri_load(&block->failed) != 0;
   cri_self.was_deferred = 0;
   cri_self.taking_part = 0;
   step_out(block);
+  if (is_aborted) await_death(block);
   while (stop != 0 && cri_load(&block->stop) == stop) cri_futex_wait(&block->stop, stop);
 }
 

@@ -63,9 +63,33 @@ static int failing_late(void* value) {
 static void failing_after_the_verdict_is_noted(void) {
   CHECK(cr_init() == 0);
   CHECK(cr_register_callback(failing_late, (void*)3, CR_SIGNAL_CONTEXT) >= 0);
-  conduct(CRI_VERDICT_RESTART, 0);
+  conduct(CRI_VERDICT_CONTINUE, 0);
   conducted();
   CHECK(find_block()->failed == 3 && find_block()->answer == 0);
+}
+
+/* Nothing of the program runs any more: it waits to be killed. */
+static void failing_after_a_restart_ends_the_program(void) {
+  int status = 0, ends[2];
+  char byte;
+  CHECK(pipe(ends) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    CHECK(cr_init() == 0);
+    CHECK(cr_register_callback(failing_late, (void*)3, CR_SIGNAL_CONTEXT) >= 0);
+    conduct(CRI_VERDICT_RESTART, 0);
+    conducted(); /* interrupted there, or before */
+    CHECK(write(ends[1], "x", 1) == 1);
+    _exit(5);
+  }
+  close(ends[1]);
+  struct timeval a_moment = {.tv_usec = 300000};
+  fd_set readable;
+  FD_ZERO(&readable);
+  FD_SET(ends[0], &readable);
+  CHECK(select(ends[0] + 1, &readable, NULL, NULL, &a_moment) == 0);
+  CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+  CHECK(read(ends[0], &byte, 1) == 0);
 }
 
 static int asking(void* unused) {
@@ -323,6 +347,7 @@ int main(int argc, char** argv) {
       CASE(answers_reach_the_block_and_the_code_comes_back),
       CASE(failing_before_cr_checkpoint_is_permanent),
       CASE(failing_after_the_verdict_is_noted),
+      CASE(failing_after_a_restart_ends_the_program),
       CASE(what_thread_callbacks_can_ask),
       CASE(what_signal_callbacks_can_ask),
       CASE(each_thread_fires_one_hook),

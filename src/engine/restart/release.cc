@@ -54,6 +54,8 @@ void hear_of_its_end(const Target& target) {
     while (true) {
       const auto status = proc::read_status(target.pid(), *tid);
       if (!status || status->tracer != ::getpid()) break;
+      // Our own child: hearing of it would be the wait for it, and its status be lost.
+      if (*tid == target.pid() && status->parent == ::getpid()) break;
       (void)trace::wait_for(*tid, true, kLookAgainMs);
     }
   }

@@ -108,7 +108,8 @@ struct cri_block {
      and stops itself before its threads return to the program; libcr puts it to 0 when it goes on,
      unless it is another number by then. Futex. */
   uint32_t stop;
-  uint32_t reserved; /* 8852 */
+  uint32_t beat; /* 8852: by the engine where engine_pid is 0: becomes another every second or so
+                    while threads may be waiting for it */
 };
 
 #define CRI_GATE_CLOSED 0x80000000u

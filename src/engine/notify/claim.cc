@@ -26,7 +26,9 @@ Result<void> Claim::add(Pid pid) {
   // A leader that has exited before its threads has no memory to show.
   if (!file) file = sys::open(fmt::format("/proc/{}/mem", proc::live_thread(pid)), O_RDONLY);
   if (!file) {
-    if (!proc::exists(pid) || file.error().code == ESRCH) return {};  // nobody to lock any more
+    // Nobody to lock any more.
+    const int code = file.error().code;
+    if (!proc::exists(pid) || code == ESRCH || code == ENOENT) return {};
     return std::move(file).take_error();
   }
   const auto locked = sys::check(::flock(file->get(), LOCK_EX | LOCK_NB), "lock",

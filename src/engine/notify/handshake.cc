@@ -130,7 +130,6 @@ void Handshake::State::abort(int code) {
   int failed = 0;
   const i64 end = now_ns() + kLeavingMs * kNsPerMs;
   while (told && !all_have_left(failed) && now_ns() < end) sleep_us(kShortestUs);
-  stop_again();
 }
 
 bool Handshake::State::all_have_left(int& failed) {
@@ -141,10 +140,6 @@ bool Handshake::State::all_have_left(int& failed) {
     if (failed == 0) failed = its;
   }
   return all;
-}
-
-void Handshake::State::stop_again() {
-  for (Member& member : members_) member.stop_again();
 }
 
 void Handshake::State::kill_all() {
@@ -170,7 +165,10 @@ Result<bool> Handshake::State::is_settled(trace::Freeze& freeze) {
 }
 
 Result<void> Handshake::State::tell_success() {
-  for (Member& member : members_) TRY(member.tell(0));
+  for (Member& member : members_) {
+    if (request_.announcement.signal != 0) TRY(member.keep_running());
+    TRY(member.tell(0));
+  }
   return {};
 }
 
@@ -185,8 +183,6 @@ Result<int> Handshake::State::await_idle() {
     sleep_us(pause_us);
     pause_us = std::min(kLongestUs, pause_us + pause_us / 4);
   }
-  if (request_.announcement.signal == 0) stop_again();
-  for (Member& member : members_) member.forget_stop();
   return failed;
 }
 

@@ -45,9 +45,11 @@ bool engine_lives(const cri_block& block) {
 }  // namespace
 
 Result<void> Member::advance(const Request& request, i64 left_ms) {
+  if (stage_ == Stage::kParked || omitted_) beat();
   if (stage_ == Stage::kParked || is_over() || omitted_) return {};
-  wake_if_stopped();
   if (stage_ == Stage::kNew) return begin(request, left_ms);
+  beat();
+  wake_if_stopped();
   const auto head = look(request);
   if (is_over()) return {};
   if (!head) return head.error();
@@ -84,21 +86,35 @@ Result<void> Member::begin(const Request& request, i64 left_ms) {
   if (!head) return head.error();
   if (!notify::takes_part(*head)) {
     stage_ = Stage::kAside;
-    stop_again();
     return {};
   }
   if (!TRY(check_idle(*head))) return {};
   TRY(write_request(request));
   begun_ = true;
+  beat();
+  stopped_ = process.stopped;
+  stop_number_ = static_cast<u32>(request.number) | 1;
+  TRY(write_stop(stopped_));
   for (const trace::FrozenThread& thread : process.threads) {
     const bool is_it = !thread.zombie && head->fields.callback_tid != 0 &&
                        inner_id(pid(), thread.tid) == head->fields.callback_tid;
     if (is_it) callback_thread_ = thread.tid;
   }
-  if (callback_thread_ == 0) return send_threads(process, *head);
-  stage_ = Stage::kRequested;
-  return write_field(thread(), block_.address, offsetof(cri_block, phase),
-                     u32{CRI_PHASE_REQUESTED});
+  if (callback_thread_ != 0) {
+    stage_ = Stage::kRequested;
+    TRY(write_field(thread(), block_.address, offsetof(cri_block, phase),
+                    u32{CRI_PHASE_REQUESTED}));
+  } else {
+    TRY(send_threads(process, *head));
+  }
+  // Not before: without THREAD callbacks no thread goes on but into libcr.
+  if (stopped_) (void)::kill(pid(), SIGCONT);
+  return {};
+}
+
+Result<void> Member::write_stop(bool stop) {
+  return write_field(thread(), block_.address, offsetof(cri_block, stop),
+                     stop ? stop_number_ : u32{0});
 }
 
 // False: not yet, as it is still leaving a checkpoint whose engine has died, or a thread that is on
@@ -123,7 +139,8 @@ Result<void> Member::write_request(const Request& request) {
   // In another pid namespace we cannot be seen, or are somebody else.
   const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/pid", thread()));
   const auto ours = sys::read_link("/proc/self/ns/pid");
-  block.engine_pid = theirs.ok() && ours.ok() && *theirs == *ours ? request.engine : 0;
+  visible_ = theirs.ok() && ours.ok() && *theirs == *ours;
+  block.engine_pid = visible_ ? request.engine : 0;
   block.requester = said.requester;
   block.target = said.target;
   block.scope = static_cast<i32>(said.scope);
@@ -175,9 +192,9 @@ Result<bool> Member::send_thread(trace::FrozenProcess& process, trace::FrozenThr
                                  const BlockHead& head, std::span<const proc::Area> areas) {
   const i64 since = deferred_ns_.try_emplace(thread.tid, now_ns()).first->second;
   const i64 waited_ms = (now_ns() - since) / kNsPerMs;
-  if ((thread.blocked_signals & kEverySignal) == kEverySignal && waited_ms < kBeginningMs) {
-    return false;
-  }
+  // (In a stopped process it is one that still stands in the entry of an earlier checkpoint.)
+  const bool blocks_all = (thread.blocked_signals & kEverySignal) == kEverySignal;
+  if (blocks_all && !process.stopped && waited_ms < kBeginningMs) return false;
   constexpr int kSignal = 64;  // what BLCR's handlers were called for
   const auto entered = trace::enter_handler(process, thread,
                                             {.handler = {head.fields.entry},
@@ -217,14 +234,26 @@ void Member::note_forwards(const BlockHead& head) {
   }
 }
 
-// Callbacks run in a stopped process as well.
+// Shows that we live to those that cannot see us.
+void Member::beat() {
+  constexpr i64 kEveryMs = 500;
+  if (visible_ || !begun_ || now_ns() < next_beat_ns_) return;
+  next_beat_ns_ = now_ns() + kEveryMs * kNsPerMs;
+  // It fails only if nobody is there any more, which the next look tells.
+  (void)write_field(thread(), block_.address, offsetof(cri_block, beat),
+                    static_cast<u32>(now_ns() / kNsPerMs));
+}
+
+// Somebody stops it just now: callbacks run all the same, and then it is stopped.
 void Member::wake_if_stopped() {
   constexpr i64 kLookMs = 10;
   if (now_ns() < next_stop_look_ns_) return;
   next_stop_look_ns_ = now_ns() + kLookMs * kNsPerMs;
   const auto status = proc::read_status(pid(), thread());
   if (!status || status->state != 'T') return;
-  if (::kill(pid(), SIGCONT) == 0) stopped_ = true;
+  if (!write_stop(true)) return;  // gone
+  stopped_ = true;
+  (void)::kill(pid(), SIGCONT);
 }
 
 }  // namespace stasis::notify

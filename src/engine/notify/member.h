@@ -50,12 +50,11 @@ class Member {
   // Step 7. tell() is for a frozen process; tell_running() also makes its threads look.
   Result<void> tell(int code);
   void tell_running(int code);
+  // In front of tell(): it is going to get a signal instead of being stopped again.
+  Result<void> keep_running() { return stopped_ && begun_ ? write_stop(false) : Result<void>(); }
   [[nodiscard]] bool is_waiting_for_us() const { return begun_ && !told_ && !is_over(); }
   // Step 8: whether it has left the checkpoint, or is gone. `failed`: what a callback returned.
   bool has_left(const Request& request, int& failed);
-  // SIGSTOP for one that had been stopped; once.
-  void stop_again();
-  void forget_stop() { stopped_ = false; }
 
  private:
   enum class Stage {
@@ -71,6 +70,7 @@ class Member {
   Result<void> begin(const Request& request, i64 left_ms);
   Result<bool> check_idle(const BlockHead& head);
   Result<void> write_request(const Request& request);
+  Result<void> write_stop(bool stop);
   Result<void> send(const Request& request, i64 left_ms);
   Result<void> send_threads(trace::FrozenProcess& process, const BlockHead& head);
   Result<bool> send_thread(trace::FrozenProcess& process, trace::FrozenThread& thread,
@@ -78,6 +78,7 @@ class Member {
   Result<void> heed_answer(const BlockHead& head);
   void note_forwards(const BlockHead& head);
   void wake_if_stopped();
+  void beat();
   [[nodiscard]] RemoteAddr verdict() const;
   [[nodiscard]] bool waits_for_verdict(Pid tid) const;
   // Looks at all threads; true when all are parked. Some may be new: `unsent`.
@@ -91,10 +92,12 @@ class Member {
   bool begun_ = false, told_ = false, omitted_ = false;
   bool permanent_ = false;
   bool stopped_ = false;
+  u32 stop_number_ = 0;
+  bool visible_ = true;     // we are, to it
   bool signalled_ = false;  // CRI_PHASE_SIGNALS has been written
   std::set<Pid> sent_;
   std::map<Pid, i64> deferred_ns_;  // since when a thread could not be sent yet
-  i64 next_send_ns_ = 0, next_stop_look_ns_ = 0, busy_since_ns_ = 0;
+  i64 next_beat_ns_ = 0, next_send_ns_ = 0, next_stop_look_ns_ = 0, busy_since_ns_ = 0;
   Pid callback_thread_ = 0;
   std::vector<Handshake::Forward> forwards_;
 };

@@ -108,7 +108,7 @@ Result<void> Member::tell(int code) {
   if (!is_waiting_for_us()) return {};
   told_ = true;
   u32 verdict = code == 0 ? u32{CRI_VERDICT_CONTINUE} : u32{CRI_VERDICT_ABORT};
-  if (omitted_ && code == 0) verdict = CRI_VERDICT_OMITTED;
+  if (omitted_) verdict = CRI_VERDICT_OMITTED;
   const Pid tid = thread();
   // In this order: the verdict is what threads look at.
   TRY(write_field(tid, block_.address, offsetof(cri_block, verdict_code), i32{code}));
@@ -123,6 +123,10 @@ void Member::tell_running(int code) {
   // fails the threads see it within a second.
   const Pid pid = block_.pid;
   (void)trace::Freeze::take(std::span(&pid, 1), kLimitMs);
+  // Nobody of it has come to libcr who would stop it.
+  if (stopped_ && !signalled_ && callback_thread_ == 0 && write_stop(false)) {
+    (void)::kill(pid, SIGSTOP);
+  }
 }
 
 bool Member::has_left(const Request& request, int& failed) {
@@ -136,12 +140,6 @@ bool Member::has_left(const Request& request, int& failed) {
   // Somebody has stopped it: it leaves when they let it.
   const auto status = proc::read_status(pid(), thread());
   return status.ok() && status->state == 'T';
-}
-
-void Member::stop_again() {
-  if (!stopped_ || has_exited()) return;
-  stopped_ = false;
-  (void)::kill(pid(), SIGSTOP);  // fails only if it has just died
 }
 
 }  // namespace stasis::notify

@@ -100,9 +100,8 @@ class Handshake {
 
   // Step 7, while all are frozen: CONTINUE (OMITTED to the omitted). The caller thaws.
   Result<void> tell_success();
-  // Step 8: waits until all have left the checkpoint (or died), and stops those that had been
-  // stopped unless a signal is going to be sent; the value is what a callback returned, 0 if all
-  // went well.
+  // Step 8: waits until all have left the checkpoint (or died); the value is what a callback
+  // returned, 0 if all went well.
   Result<int> await_idle();
   // Ends a request that failed, with its error's code; nobody is frozen any more. Waits a while for
   // all to leave.

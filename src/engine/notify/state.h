@@ -32,7 +32,6 @@ class Handshake::State {
   Error give_up(Error error);
   [[nodiscard]] Error too_late();
   bool all_have_left(int& failed);
-  void stop_again();
   void kill_all();
   [[nodiscard]] bool cancelled() const { return terms_.cancelled && terms_.cancelled(); }
 

@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <stasis/handshake.h>
 #include <unistd.h>
 
@@ -64,18 +63,20 @@ Result<void> rebuild_control_block(BuildState& state, size_t process) {
   set_source(state, block);
   const bool parked = block.phase != CRI_PHASE_IDLE;
   if (parked) block.verdict = CRI_VERDICT_RESTART;
+  // It stops itself, when its callbacks have returned.
+  const bool stops = parked && image.stopped && state.options.signal <= 0;
+  block.stop = stops ? static_cast<u32>(block.request) | 1 : 0;
   TRY(target.memory()
           .write_object(address, block)
           .context(fmt::format("control block of process {}", image.pid)));
   if (!parked) return {};
   // Opened while we trace it: later Yama might forbid it.
   UniqueFd memory = TRY(sys::open(fmt::format("/proc/{}/mem", target.pid()), O_RDONLY));
-  const int signal = state.options.signal > 0 ? state.options.signal : 0;
   state.blocks.push_back({.process = process,
                           .pid = target.pid(),
                           .address = address,
                           .memory = std::move(memory),
-                          .signal = signal == 0 && image.stopped ? SIGSTOP : signal});
+                          .signal = std::max(0, state.options.signal)});
   return {};
 }
 

@@ -51,7 +51,9 @@ inline void park() {
   }
   fake.shared->value = block.verdict;
   word(block.parked) -= 1;
-  if ((word(block.present) -= 1) == 0) word(block.phase) = CRI_PHASE_IDLE;
+  if ((word(block.present) -= 1) != 0) return;
+  word(block.phase) = CRI_PHASE_IDLE;
+  if (word(block.stop).exchange(0) != 0) (void)::kill(::getpid(), SIGSTOP);
 }
 
 inline void entry(int, siginfo_t*, void*) {

@@ -298,7 +298,8 @@ def refused(case, fixture):
 # done. A later image rightly differs.
 NOT_FOR_ORACLE = {"call_epoll_wait", "call_futex_timeout", "call_poll", "call_semop",
                   "call_sigtimedwait", "call_sleep", "call_sleep_remaining", "call_spin_syscalls",
-                  "call_write_pipe", "tree_fork_storm", "tree_vfork"}
+                  "call_write_pipe", "tree_exec_storm", "tree_fork_storm",
+                  "tree_vfork"}
 
 SCENARIOS = {"undisturbed": undisturbed, "continue": continue_, "kill_restart": kill_restart,
              "restart_twice": restart_twice, "restart_of_restart": restart_of_restart,

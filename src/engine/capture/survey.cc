@@ -27,6 +27,13 @@ void refuse(Refusals& refusals, Pid pid, std::string reason, std::string advice 
                       .advice = std::move(advice)});
 }
 
+// A thread that is about to end has given back what it shared.
+bool is_exiting(Pid pid, Pid tid) {
+  constexpr u32 kExiting = 0x4;  // PF_EXITING
+  const auto stat = proc::read_stat(pid, tid);
+  return !stat || (stat->flags & kExiting) != 0;
+}
+
 // Threads that have unshared what threads normally share cannot be described by our model.
 void survey_threads(Pid pid, Refusals& refusals) {
   const auto tids = proc::read_threads(pid);
@@ -37,7 +44,7 @@ void survey_threads(Pid pid, Refusals& refusals) {
     for (const auto& [type, what] : {std::pair{KCMP_FILES, "descriptor table"},
                                      std::pair{KCMP_FS, "working directory and umask"}}) {
       const auto same = sys::raw("compare", "threads", SYS_kcmp, live, tid, type, 0, 0);
-      if (same.ok() && *same != 0) {
+      if (same.ok() && *same != 0 && !is_exiting(pid, live) && !is_exiting(pid, tid)) {
         refuse(refusals, pid, fmt::format("thread {} has its own {} (unshare(2))", tid, what));
       }
     }

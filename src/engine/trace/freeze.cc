@@ -131,8 +131,11 @@ Result<Freeze> Freeze::take(const Members& members, i64 timeout_ms) {
     TRY(state->freezer().freeze_all());  // on error the destructor lets go
     const auto described = state->describe();
     if (described.ok()) return Freeze(std::move(state));
-    if (described.error().code != EAGAIN || monotonic_ns() >= deadline_ns) return described.error();
+    const int code = described.error().code;
+    const bool again = code == EAGAIN || code == ESRCH || code == ENOENT;  // killed at this moment
+    if (!again || monotonic_ns() >= deadline_ns) return described.error();
     state.reset();
+    (void)TRY(members());
     sleep_a_moment();
   }
 }

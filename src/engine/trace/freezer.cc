@@ -42,7 +42,7 @@ Freezer::Freezer(Members members, i64 deadline_ns)
 Result<void> Freezer::freeze_all() {
   SleepClock clock;
   while (!TRY(round(clock))) {
-    if (expired()) return fail(ETIMEDOUT, "threads kept appearing or exiting until the time limit");
+    if (expired()) return unsettled();
   }
   return {};
 }
@@ -100,7 +100,7 @@ Result<void> Freezer::seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector
   thread.pid = pid;
   thread.tid = tid;
   observe(thread, clock);
-  auto seized = seize(tid, kOptions);
+  auto seized = watch_.seize(tid, kOptions, deadline_ns_);
   if (!seized) {
     const auto status = proc::read_status(pid, tid);
     if (!status || status->state == 'X') return {};  // gone; the next round looks again
@@ -163,6 +163,7 @@ Result<void> Freezer::settle(HeldThread& thread) {
       return {};
     }
     if (stop.error().code != ETIMEDOUT) return stop.error();
+    bury_dead(thread.pid);
     // A leader that exits before its threads says nothing until they are gone.
     const auto status = proc::read_status(thread.pid, thread.tid);
     if (status.ok() && status->state == 'Z' && thread.tid == thread.pid && status->threads > 1) {
@@ -225,18 +226,6 @@ Result<void> Freezer::take_birth(const HeldThread& parent, int event) {
     thread.adopted = true;
   }
   return {};
-}
-
-Result<bool> Freezer::complete() const {
-  for (const Pid pid : pids_) {
-    const auto held = std::count_if(threads_.begin(), threads_.end(), [&](const auto& entry) {
-      return entry.second.pid == pid &&
-             (entry.second.phase == Phase::kStopped || entry.second.phase == Phase::kZombie);
-    });
-    const auto status = proc::read_status(pid);
-    if (!status || held == 0 || status->threads != static_cast<u32>(held)) return false;
-  }
-  return true;
 }
 
 }  // namespace stasis::trace

@@ -12,6 +12,7 @@
 #include "proc/status.h"
 #include "trace/freeze.h"
 #include "trace/ptrace.h"
+#include "trace/seize_watch.h"
 #include "trace/time_left.h"
 
 namespace stasis::trace {
@@ -70,11 +71,15 @@ class Freezer {
   Result<void> finish_stop(HeldThread& thread, const Stop& stop);
   Result<void> let_newborn_go(Pid child);
   void release_running(HeldThread& thread);
-  void release_one(HeldThread& thread, std::vector<const HeldThread*>& dead);
+  // Whether it runs on or had gone before; otherwise it has died and is added to `dead`.
+  bool release_one(HeldThread& thread, std::vector<const HeldThread*>& dead);
   static void bury(const HeldThread& thread);
   static std::string see_off(std::vector<const HeldThread*> dead);
-  Result<bool> complete() const;
+  Result<bool> complete();
+  static bool note_woken(const std::vector<HeldThread*>& threads, bool look_at_all);
+  void bury_dead(Pid pid);
   [[nodiscard]] Error too_late(const HeldThread& thread) const;
+  [[nodiscard]] Error unsettled() const;
   [[nodiscard]] bool expired() const { return monotonic_ns() >= deadline_ns_; }
 
   Members members_;
@@ -83,6 +88,7 @@ class Freezer {
   i64 deadline_ns_;
   i64 first_interrupt_ns_ = 0;
   std::map<Pid, HeldThread> threads_;
+  SeizeWatch watch_{threads_};
 };
 
 }  // namespace stasis::trace

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <set>
 
 #include "base/sys.h"
@@ -34,6 +35,19 @@ std::string awaited_child(Pid pid) {
         proc::describe(child));
   }
   return ": an uninterruptible wait in the kernel";
+}
+
+bool stands(const HeldThread& thread) {
+  constexpr u64 kKill = u64{1} << (SIGKILL - 1);
+  const auto status = proc::read_status(thread.pid, thread.tid);
+  return status.ok() && status->state == 't' &&
+         ((status->pending | status->shared_pending) & kKill) == 0;
+}
+
+bool is_as_known(const HeldThread& thread) {
+  if (thread.phase == Phase::kStopped) return stands(thread);
+  const auto status = proc::read_status(thread.pid, thread.tid);
+  return status.ok() && status->state == 'Z';
 }
 
 }  // namespace
@@ -66,6 +80,64 @@ bool Freezer::must_run_on(Pid pid) const {
     stands = stands && thread.phase != Phase::kSeized;
   }
   return !held || !stands;
+}
+
+Result<bool> Freezer::complete() {
+  std::map<Pid, std::vector<HeldThread*>> held;
+  for (auto& [tid, thread] : threads_) {
+    if (thread.phase == Phase::kStopped || thread.phase == Phase::kZombie) {
+      held[thread.pid].push_back(&thread);
+    }
+  }
+  for (const Pid pid : pids_) {
+    const auto status = proc::read_status(pid);
+    if (!status || status->threads == 0) return false;
+    const bool fits = status->threads == held[pid].size();
+    if (note_woken(held[pid], !fits) || !fits) return false;
+  }
+  return true;
+}
+
+// Whether a process that stood does so no more: a kill ends a stop, and the id of a first thread
+// that was killed by an execve(2) in another thread is then that one's, which runs. Those are
+// awaited anew. One thread tells of all, unless `look_at_all`: what we know of it is wrong.
+bool Freezer::note_woken(const std::vector<HeldThread*>& threads, bool look_at_all) {
+  const auto first = std::ranges::find(threads, Phase::kStopped, &HeldThread::phase);
+  if (!look_at_all && first != threads.end() && stands(**first)) return false;
+  for (HeldThread* thread : threads) {
+    if (is_as_known(*thread)) continue;
+    HeldThread anew;
+    anew.pid = thread->pid;
+    anew.tid = thread->tid;
+    anew.running = true;
+    *thread = std::move(anew);
+  }
+  return true;
+}
+
+// Threads of the process that have died: another one may wait in execve(2) until that is noted.
+void Freezer::bury_dead(Pid pid) {
+  for (auto& [tid, thread] : threads_) {
+    if (thread.pid != pid || tid == pid || thread.phase == Phase::kGone) continue;
+    const auto end = poll_for(tid, false);
+    if (!end || !*end || (*end)->alive()) continue;
+    bury(thread);
+    thread.phase = Phase::kGone;
+  }
+}
+
+// No single thread is late, but there was always one more, or one less.
+Error Freezer::unsettled() const {
+  std::string who;
+  for (const Pid pid : pids_) {
+    const auto tids = proc::read_threads(pid);
+    const bool all_held = tids.ok() && std::ranges::all_of(*tids, [this](Pid tid) {
+                            const auto known = threads_.find(tid);
+                            return known != threads_.end() && stands(known->second);
+                          });
+    if (!all_held) who += (who.empty() ? "" : ", ") + proc::describe(pid);
+  }
+  return fail(ETIMEDOUT, "threads kept appearing or exiting until the time limit in: " + who);
 }
 
 Error Freezer::too_late(const HeldThread& thread) const {

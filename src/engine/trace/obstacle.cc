@@ -58,6 +58,14 @@ bool may_trace(Pid pid, const std::vector<Pid>& threads) {
   return false;
 }
 
+// Has exited, or is about to: its memory is gone before it says so.
+bool is_over(Pid pid, const proc::Status& status) {
+  constexpr u32 kExiting = 0x4;  // PF_EXITING
+  if (status.state == 'X' || (status.state == 'Z' && status.threads <= 1)) return true;
+  const auto stat = proc::read_stat(proc::live_thread(pid));
+  return !stat || (stat->flags & kExiting) != 0;
+}
+
 bool is_kernel_thread(Pid pid) {
   constexpr u32 kKernelThread = 0x00200000;  // PF_KTHREAD
   const auto stat = proc::read_stat(pid);
@@ -73,9 +81,9 @@ bool may_trace_by_and_by(Pid pid) {
     const auto threads = proc::read_threads(pid);
     if (may_trace(pid, threads.ok() ? *threads : std::vector<Pid>())) return true;
     const auto status = proc::read_status(pid);
-    const bool gone = !status || status->state == 'Z' || status->state == 'X';
     const u32 ours = ::geteuid();
-    if (gone || (ours != 0 && status->uids.front() != ours) || is_kernel_thread(pid)) return false;
+    if (!status || is_over(pid, *status) || is_kernel_thread(pid)) return false;
+    if (ours != 0 && status->uids.front() != ours) return false;
     (void)::nanosleep(&kPause, nullptr);  // waking early is harmless
   }
   return false;
@@ -121,7 +129,7 @@ std::optional<Error> tracing_obstacle(Pid pid) {
   }
   if (may_trace_by_and_by(pid)) return std::nullopt;
   const auto now = proc::read_status(pid);
-  if (!now || now->state == 'X' || (now->state == 'Z' && now->threads <= 1)) {
+  if (!now || is_over(pid, *now)) {
     return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
   }
   return diagnose(pid, *now);

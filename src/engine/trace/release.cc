@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <set>
 
 #include "trace/freezer.h"
 
@@ -75,26 +77,38 @@ std::string Freezer::see_off(std::vector<const HeldThread*> dead) {
   return names;
 }
 
-void Freezer::release_one(HeldThread& thread, std::vector<const HeldThread*>& dead) {
+bool Freezer::release_one(HeldThread& thread, std::vector<const HeldThread*>& dead) {
   switch (thread.phase) {
     case Phase::kZombie:
     case Phase::kGone:
-      return;
+      return false;
     case Phase::kSeized:
       if (thread.adopted) {
         (void)let_newborn_go(thread.tid);  // late: the kernel lets it go at our end
       } else {
         release_running(thread);
       }
-      return;
+      return true;
     case Phase::kStopped:
-      if (!detach(thread.tid).ok()) dead.push_back(&thread);
+      if (detach(thread.tid).ok()) return true;
+      dead.push_back(&thread);
   }
+  return false;
 }
 
+// A thread that runs on may end its whole process at once: threads that are dead by then did not
+// die while they were frozen.
 Result<void> Freezer::release() {
   std::vector<const HeldThread*> dead;
-  for (auto& [tid, thread] : threads_) release_one(thread, dead);
+  std::set<Pid> going_on;
+  for (auto& [tid, thread] : threads_) {
+    if (release_one(thread, dead)) going_on.insert(thread.pid);
+  }
+  std::vector<const HeldThread*> of_their_own;
+  std::ranges::copy_if(dead, std::back_inserter(of_their_own),
+                       [&](const auto* thread) { return going_on.contains(thread->pid); });
+  std::erase_if(dead, [&](const auto* thread) { return going_on.contains(thread->pid); });
+  (void)see_off(std::move(of_their_own));
   const std::string names = see_off(std::move(dead));
   threads_.clear();
   if (!names.empty()) return fail(ESRCH, fmt::format("died while frozen: thread {}", names));

@@ -1,6 +1,7 @@
 // Messages: a head of fixed form, then text.
 #include "helper_reply.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -36,6 +37,12 @@ int reply_code(int code) {
   return code > 0 ? code : EIO;
 }
 
+// Only so many can be told of; the last one is the one that may be alive.
+void HelperReply::made(Pid child) {
+  if (children_.size() == CRI_REPLY_CHILDREN) children_.erase(children_.begin());
+  children_.push_back(child);
+}
+
 void HelperReply::accepted(bool includes_requester) {
   if (done_ || accepted_.exchange(true)) return;
   send(CRI_REPLY_ACCEPTED, 0, includes_requester ? 1 : 0, {});
@@ -52,12 +59,14 @@ void HelperReply::failed(const Error& error, std::string_view log) {
 
 // One write, so that a short message is in the pipe as a whole or not at all.
 void HelperReply::send(u32 type, int error, int value, std::string_view log) {
-  const cri_reply head = {.magic = CRI_REPLY_MAGIC,
-                          .type = type,
-                          .error = error,
-                          .value = value,
-                          .log_length = static_cast<u32>(log.size()),
-                          .reserved = 0};
+  cri_reply head = {.magic = CRI_REPLY_MAGIC,
+                    .type = type,
+                    .error = error,
+                    .value = value,
+                    .log_length = static_cast<u32>(log.size()),
+                    .children = {},
+                    .reserved = 0};
+  std::ranges::copy(children_, head.children);
   Bytes message(sizeof head + log.size());
   std::memcpy(message.data(), &head, sizeof head);
   std::memcpy(message.data() + sizeof head, log.data(), log.size());

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -26,6 +27,8 @@ class HelperReply {
  public:
   explicit HelperReply(UniqueFd pipe) : pipe_(std::move(pipe)) {}
 
+  // A child that the requester has got. Not with others at the same time.
+  void made(Pid child);
   // At most once each, and nothing after done(); what comes too often or too late is dropped. May
   // be called by several threads.
   void accepted(bool includes_requester);
@@ -36,6 +39,7 @@ class HelperReply {
   void send(u32 type, int error, int value, std::string_view log);
 
   UniqueFd pipe_;
+  std::vector<Pid> children_;
   std::atomic<bool> accepted_ = false, done_ = false;
 };
 

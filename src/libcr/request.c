@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcr.h"
@@ -42,19 +43,31 @@ static int start_helper(struct cri_request* request, struct cri_words* words, in
   return error;
 }
 
-/* The helper of a restart is our child. The program may have reaped it: that is no error. */
-static void reap_helper(enum cri_request_kind kind, pid_t helper) {
-  if (kind != CRI_REQUEST_RESTART || helper <= 0) return;
-  while (waitpid(helper, NULL, 0) < 0 && errno == EINTR) continue;
+/* A child that has been killed may take a moment to end. */
+static void reap_dying(pid_t child) {
+  const struct timespec nap = {.tv_sec = 0, .tv_nsec = 1000000};
+  for (int patience = 1000; patience > 0 && waitpid(child, NULL, WNOHANG) == 0; --patience) {
+    (void)nanosleep(&nap, NULL);
+  }
+}
+
+/* The helper of a restart is our child, and so is whatever it made that did not come to life. The
+ * program may have reaped them: that is no error. */
+static void reap_children(const struct cri_request* over) {
+  if (over->kind != CRI_REQUEST_RESTART || over->helper <= 0) return;
+  while (waitpid(over->helper, NULL, 0) < 0 && errno == EINTR) continue;
+  for (int i = 0; i < CRI_REPLY_CHILDREN; ++i) {
+    const int lives = over->error == 0 && over->children[i] == over->value;
+    if (over->children[i] > 0 && !lives) reap_dying(over->children[i]);
+  }
 }
 
 static void drop(struct cri_request* request) {
   cri_request_lock();
-  const enum cri_request_kind kind = request->kind;
-  const pid_t helper = request->helper;
+  const struct cri_request over = *request;
   cri_request_free(request);
   cri_request_unlock();
-  reap_helper(kind, helper);
+  reap_children(&over);
 }
 
 static struct cri_request* new_request(enum cri_request_kind kind, int fd) {
@@ -174,17 +187,17 @@ static int result_of(const struct cri_request* request) {
 
 int cri_request_reap(enum cri_request_kind kind, unsigned long* handle) {
   int result = -EINVAL;
-  pid_t helper = 0;
+  struct cri_request over = {.state = CRI_REQUEST_FREE};
   cri_request_lock();
   struct cri_request* request = cri_request_find(kind, handle);
   if (request != NULL) {
     cri_reply_refresh(request);
     result = result_of(request);
-    if (request->done) helper = request->helper;
+    if (request->done) over = *request;
     if (result != -EAGAIN) cri_request_free(request);
   }
   cri_request_unlock();
-  if (result != -EAGAIN) reap_helper(kind, helper);
+  reap_children(&over);
   if (result >= 0) return kind == CRI_REQUEST_CHECKPOINT ? 1 : result;
   errno = -result;
   return -1;

@@ -30,6 +30,7 @@ struct cri_request {
   int done; /* the last answer has been read: */
   int32_t error;
   int32_t value;
+  int32_t children[CRI_REPLY_CHILDREN];
   char* log; /* NULL: nothing reported */
   size_t log_length;
 };

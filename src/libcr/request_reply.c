@@ -77,6 +77,7 @@ int cri_reply_read(struct cri_request* request) {
   }
   if (last) {
     finish(request, reply.error, reply.value);
+    memcpy(request->children, reply.children, sizeof request->children);
   } else {
     request->value = reply.value;
   }

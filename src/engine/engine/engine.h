@@ -84,7 +84,8 @@ struct RestartRequest {
   bool ignore_cpu_features = false;
   int signal = 0;  // sent once rebuilt, before BLCR's default (as before the checkpoint)
   bool parent_is_caller = false;  // the root becomes the child of our parent (CLONE_PARENT)
-  Pid requester = 0;              // whom callbacks are told of; 0: this process
+  std::function<void(Pid)> made_for_parent;  // then: each child that it gets, though killed again
+  Pid requester = 0;                         // whom callbacks are told of; 0: this process
   Progress progress;
 };
 

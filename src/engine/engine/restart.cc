@@ -24,7 +24,8 @@ restart::BuildOptions build_options(const RestartRequest& request) {
           .signal = request.signal,
           .requester = request.requester,
           .source = {},
-          .progress = request.progress};
+          .progress = request.progress,
+          .made_for_parent = request.made_for_parent};
 }
 
 // What callbacks are told they come from.

@@ -34,6 +34,9 @@ struct BuildOptions {
   Pid requester = 0;              // whom callbacks are told of; 0: this process
   std::string source;             // path of the context file, for callbacks; may be empty
   std::function<bool(u64 done, u64 total)> progress;
+  // With parent_is_caller, each child that our parent gets, also one that is killed again, which
+  // only our parent can reap.
+  std::function<void(Pid)> made_for_parent;
 };
 
 // A process that runs callbacks of libcr as it goes on, and what is owed to it afterwards.

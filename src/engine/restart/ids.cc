@@ -59,8 +59,15 @@ Result<Cradle> prepare(BuildState& state, const Nursery& nursery) {
   return cradle;
 }
 
+void tell_of_child(const BuildState& state, Pid pid) {
+  if (state.options.parent_is_caller && state.options.made_for_parent) {
+    state.options.made_for_parent(pid);
+  }
+}
+
 // From the newborn at the gate to the root among the targets.
 Result<void> raise_root(BuildState& state, const Nursery& nursery, Cradle cradle, Pid pid) {
+  tell_of_child(state, pid);
   Born born = TRY(raise_newborn(pid, cradle.plan, std::move(cradle.gate), nursery.scratch));
   if (!born.became) {
     const std::string why = born.obstacle.empty() ? "its file cannot be had" : born.obstacle;
@@ -93,6 +100,7 @@ Result<Pid> walk_to_root(BuildState& state, Cradle& cradle, const Nursery& nurse
     const Pid got = TRY(clone_newborn(cradle.plan, cradle.gate, nursery.parent, 0));
     walk.note(got);
     if (got == wanted) return got;
+    tell_of_child(state, got);
     drop_newborn(got);
     cradle = TRY(prepare(state, nursery));  // it may have spoken through the gate already
   }

@@ -5,6 +5,7 @@
  *   log TEXT         adds a line to the log (no blanks)
  *   lines N          adds N long lines
  *   facts            adds lines on the process that it is
+ *   child PID        tells of a child with DONE
  *   done CODE VALUE  answers DONE
  *   stay             like wait for something that never comes: until killed
  * It ends behind the last word. */
@@ -21,6 +22,7 @@
 static int reply_fd;
 static char* text;
 static size_t text_length;
+static int32_t child;
 static FILE* log_lines;
 
 static void answer(uint32_t type, int error, int value) {
@@ -29,7 +31,8 @@ static void answer(uint32_t type, int error, int value) {
                                   .type = type,
                                   .error = error,
                                   .value = value,
-                                  .log_length = (uint32_t)text_length};
+                                  .log_length = (uint32_t)text_length,
+                                  .children = {child}};
   if (write(reply_fd, &reply, sizeof reply) != sizeof reply) _exit(3);
   for (size_t sent = 0; sent < text_length;) {
     const ssize_t more = write(reply_fd, text + sent, text_length - sent);
@@ -101,6 +104,8 @@ static void play(char* word, int count, char** words) {
     for (int i = 0; i < lines; ++i) fprintf(log_lines, "line %094d\n", i);
   } else if (strcmp(word, "facts") == 0) {
     tell_facts(count, words);
+  } else if (strcmp(word, "child") == 0) {
+    child = atoi(strtok(NULL, " "));
   } else if (strcmp(word, "done") == 0) {
     const int error = atoi(strtok(NULL, " "));
     answer(CRI_REPLY_DONE, error, atoi(strtok(NULL, " ")));

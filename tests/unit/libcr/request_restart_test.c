@@ -77,6 +77,26 @@ static void failures_leave_no_child(void) {
   CHECK(count_descriptors() == before + 1);
 }
 
+static void what_did_not_come_to_life_is_reaped(void) {
+  char script[64];
+  const pid_t dead = fork();
+  if (dead == 0) _exit(0);
+  const pid_t root = fork();
+  if (root == 0) _exit(7);
+  snprintf(script, sizeof script, "accept 0 child %d done 0 %d", dead, root);
+  request(script);
+  CHECK(cr_poll_restart(&handle, NULL) == root);
+  CHECK_FAILS(waitpid(dead, NULL, 0), ECHILD);
+  CHECK(waitpid(root, NULL, 0) == root);
+  const pid_t aborted = fork();
+  if (aborted == 0) _exit(0);
+  snprintf(script, sizeof script, "accept 0 child %d done %d 0", aborted, CR_ERSTRTABRT);
+  request(script);
+  CHECK(cr_wait_restart(&handle, NULL) > 0);
+  CHECK_FAILS(cr_reap_restart(&handle), CR_ERSTRTABRT);
+  CHECK_FAILS(waitpid(-1, NULL, 0), ECHILD);
+}
+
 static void flags_are_options(void) {
   struct cr_rstrt_relocate* paths = malloc(sizeof *paths + 2 * sizeof paths->path[0]);
   static const char* const expected[] = {"word restart",          "word --signal=10",
@@ -124,8 +144,13 @@ static void bad_arguments(void) {
 
 int main(int argc, char** argv) {
   static const struct test_case tests[] = {
-      TEST(the_result_is_a_pid),     TEST(helper_is_a_child), TEST(the_program_may_reap_the_helper),
-      TEST(failures_leave_no_child), TEST(flags_are_options), TEST(bad_arguments),
+      TEST(the_result_is_a_pid),
+      TEST(helper_is_a_child),
+      TEST(the_program_may_reap_the_helper),
+      TEST(failures_leave_no_child),
+      TEST(what_did_not_come_to_life_is_reaped),
+      TEST(flags_are_options),
+      TEST(bad_arguments),
   };
   return run_cases(tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -1,9 +1,14 @@
 /* The thread that runs callbacks of the thread context: made with the first registration, hidden
  * from the program (all signals blocked), waiting for the engine to write a phase. It lies on a
  * stack of our own making, by which the entry point knows it before it knows itself. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,6 +38,50 @@ static void serve_request(void) {
   if (cri_generation == generation) cri_finish(CR_HOOK_CONT_THREAD_CONTEXT);
 }
 
+/* A program whose main thread has ended by pthread_exit(3) ends with its last thread, and that must
+ * not be this one for ever. */
+static uint32_t leader_has_ended;
+
+void cri_leader_ends(void) {
+  cri_store(&leader_has_ended, 1);
+  cri_futex_wake(&cri_block_get()->phase);
+}
+
+static int is_zombie(const char* tid) {
+  char path[64], text[512];
+  (void)snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", tid);
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 1;
+  const ssize_t length = read(fd, text, sizeof text - 1);
+  (void)close(fd);
+  text[length > 0 ? length : 0] = '\0';
+  const char* end_of_name = strrchr(text, ')');
+  return end_of_name == NULL || end_of_name[1] == '\0' || end_of_name[2] == 'Z';
+}
+
+static int is_alone(void) {
+  int others = 0;
+  DIR* tasks = opendir("/proc/self/task");
+  if (tasks == NULL) return 0;
+  for (const struct dirent* entry; others == 0 && (entry = readdir(tasks)) != NULL;) {
+    const long tid = atol(entry->d_name);
+    others += tid != 0 && tid != cri_block_get()->callback_tid && !is_zombie(entry->d_name);
+  }
+  (void)closedir(tasks);
+  return others == 0;
+}
+
+/* 0: nobody else is left. */
+static int await_phase(struct cri_block* block, uint32_t phase) {
+  if (!cri_load(&leader_has_ended)) {
+    cri_futex_wait(&block->phase, phase);
+  } else if (!cri_futex_wait_second(&block->phase, phase) && is_alone()) {
+    cri_store(&block->callback_tid, 0);
+    return 0;
+  }
+  return 1;
+}
+
 static void* serve(void* unused) {
   struct cri_block* block = cri_block_get();
   const unsigned generation = cri_generation;
@@ -48,11 +97,11 @@ static void* serve(void* unused) {
     } else if (phase == CRI_PHASE_SIGNALS && cri_load(&block->verdict) == CRI_VERDICT_NONE &&
                cri_load(&block->request) != cri_self.served) {
       cri_stand_by(); /* it began before there was a callback */
-    } else {
-      cri_futex_wait(&block->phase, phase);
+    } else if (!await_phase(block, phase)) {
+      break;
     }
   }
-  return unused; /* in the child of a fork that a callback made: nothing is left to do */
+  return unused; /* or in the child of a fork that a callback made: nothing is left to do */
 }
 
 static int make_stack(size_t size) {
@@ -112,6 +161,7 @@ int cri_callback_thread_start(void) {
 /* The child has no such thread. Its stack is there, and may be the one that we are on. */
 void cri_callback_thread_forked(void) {
   cri_block_get()->callback_tid = 0;
+  leader_has_ended = 0;
   if (stack != NULL && !cri_on_callback_stack()) drop_stack();
   stack = NULL;
 }

@@ -131,6 +131,7 @@ void cri_hold_forked(void);
 /* callback_thread.c */
 int cri_callback_thread_start(void); /* if it does not run yet; an errno or 0 */
 int cri_on_callback_stack(void);
+void cri_leader_ends(void); /* the main thread, by pthread_exit(3) */
 void cri_callback_thread_forked(void);
 
 /* request_table.c */

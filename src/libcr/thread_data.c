@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -53,6 +54,7 @@ static void at_thread_exit(void* data) {
     return;
   }
   destroy();
+  if (gettid() == getpid()) cri_leader_ends();
 }
 
 static int make_key(void) {

@@ -339,6 +339,18 @@ static void a_thread_takes_its_registrations_and_sections_with_it(void) {
   CHECK(find_block()->registered == 0 && find_block()->gate == 0);
 }
 
+/* The library's own thread does not keep a program alive whose threads have all ended. */
+static void a_program_ends_with_its_last_thread(void) {
+  int status = -1;
+  const pid_t child = fork();
+  if (child == 0) {
+    CHECK(cr_init() == 0);
+    CHECK(cr_register_callback(noting, letters[0], CR_THREAD_CONTEXT) >= 0);
+    pthread_exit(NULL);
+  }
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 #define CASE(function) \
   { #function, function }
 int main(int argc, char** argv) {
@@ -359,6 +371,7 @@ int main(int argc, char** argv) {
       CASE(an_engine_with_another_start_time_is_gone),
       CASE(late_threads_find_nothing_to_do),
       CASE(a_forked_child_begins_anew),
+      CASE(a_program_ends_with_its_last_thread),
       CASE(a_thread_takes_its_registrations_and_sections_with_it),
   };
   return run_cases(cases, sizeof cases / sizeof cases[0], argc, argv);

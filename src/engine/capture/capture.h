@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "base/result.h"
@@ -16,6 +17,9 @@ struct CaptureOptions {
   bool save_executable = false;  // BLCR --save-exe: the program
   bool save_private = false;     // --save-private: files that are mapped privately
   bool save_shared = false;      // --save-shared: files that are mapped shared
+  // Inode numbers of pipes whose read end is the handle of a request of libcr. What comes through
+  // it would not come after a restart: it is saved as something that is always readable.
+  std::set<u64> request_handles = {};
 };
 
 // Everything that speaks against saving these processes, learnt without touching them.

@@ -19,6 +19,9 @@
 namespace stasis::capture {
 namespace {
 
+// The most that an eventfd can count: as a semaphore it is readable whatever the program does.
+constexpr u64 kEndlessCount = ~u64{0} - 1;
+
 // One descriptor in the list that is sorted so that those of one open file are neighbours.
 struct Candidate {
   const resource::FdFacts* facts;
@@ -161,6 +164,9 @@ Result<void> Builder::capture_descriptors() {
 }
 
 Result<model::ResourceIndex> Builder::resource_for(const resource::FdFacts& facts) {
+  if (S_ISFIFO(facts.status.st_mode) && options_.request_handles.contains(facts.status.st_ino)) {
+    return add_resource(model::EventFd{.count = kEndlessCount, .semaphore = true}, {});
+  }
   const resource::Handler* handler = resource::handler_for(facts);
   if (handler == nullptr) {
     const Refusal refusal = resource::refuse_unknown(facts);

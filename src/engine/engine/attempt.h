@@ -58,6 +58,7 @@ class Attempt {
   [[nodiscard]] bool commits_frozen() const;
   [[nodiscard]] bool cancelled() const;
   [[nodiscard]] capture::CaptureOptions options() const;
+  [[nodiscard]] std::set<u64> handles() const;
 
   CheckpointRequest request_;
   Deadline deadline_;

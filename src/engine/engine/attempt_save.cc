@@ -17,10 +17,21 @@
 
 namespace stasis::engine {
 
+// Of requests that members have under way.
+std::set<u64> Attempt::handles() const {
+  std::set<u64> inodes;
+  if (!handshake_) return inodes;
+  for (const notify::Block& block : handshake_->blocks()) {
+    inodes.insert(block.handles.begin(), block.handles.end());
+  }
+  return inodes;
+}
+
 capture::CaptureOptions Attempt::options() const {
   return {.save_executable = request_.save_executable,
           .save_private = request_.save_private,
-          .save_shared = request_.save_shared};
+          .save_shared = request_.save_shared,
+          .request_handles = handles()};
 }
 
 // Until everybody who takes part is parked in libcr and nobody else takes part by now.

@@ -23,8 +23,9 @@ from harness import (LIMIT, Commands, Failed, Report, descendants, read, said, s
 
 
 class Stress:
-    def __init__(self, case, path, seed):
+    def __init__(self, case, path, seed, scopes):
         self.case = case
+        self.scopes = scopes
         self.random = random.Random(seed)
         self.folder = case.file("at")
         os.mkdir(self.folder)
@@ -100,7 +101,7 @@ class Stress:
             self.pid = self.case.restarted_pid(self.process, "stress")
 
     def step(self):
-        scope = self.random.choice(["-p", "-p", "-T"])
+        scope = self.random.choice(self.scopes)
         choice = self.random.random()
         if choice < 0.1:
             self.say("t")
@@ -128,9 +129,9 @@ class Stress:
         print(", ".join(f"{count} {what}" for what, count in self.counts.items()) + "; " + told["text"])
 
 
-def body(path, seconds, seed):
+def body(path, seconds, seed, scopes):
     def run(case):
-        stress = Stress(case, path, seed)
+        stress = Stress(case, path, seed, scopes)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             stress.step()
@@ -146,6 +147,7 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--seed", type=int, default=random.randrange(10000))
+    parser.add_argument("--scope", choices=["p", "T"], help="only this one")
     parser.add_argument("--work", help="folder for the case's folder")
     options = parser.parse_args()
     path = os.path.join(os.path.abspath(options.build), "tests/stress/stress")
@@ -156,7 +158,9 @@ def main():
     def again(name):
         return shlex.join([os.path.abspath(__file__), "--build", options.build, "--seconds",
                            str(options.seconds), "--seed", str(options.seed)])
-    cases = [(f"stress {options.seconds:g} seconds, seed {options.seed}", body(path, options.seconds, options.seed))]
+    scopes = ["-" + options.scope] if options.scope else ["-p", "-p", "-T"]
+    cases = [(f"stress {options.seconds:g} seconds, seed {options.seed}",
+              body(path, options.seconds, options.seed, scopes))]
     return Report(Commands(options.build), again, options.work, 1).run(cases)
 
 

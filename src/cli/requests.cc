@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/sys.h"
 
 namespace stasis::cli {
@@ -58,7 +60,9 @@ engine::RestartRequest to_request(const RestartSettings& settings, UniqueFd sour
   request.restore_group = settings.restore_group;
   request.restore_session = settings.restore_session;
   request.ignore_cpu_features = settings.ignore_cpu_features;
-  request.signal = settings.signal;
+  // "Early" (negative) is no difference: a signal comes before anything runs that is not a
+  // callback.
+  request.signal = std::abs(settings.signal);
   return request;
 }
 

@@ -214,6 +214,23 @@ while True: time.sleep(1000)
 """
 
 
+def checkpoint_messages(case):
+    """--kmsg-none: the verdict alone; --quiet: nothing; --verbose: a summary, a log; all on stderr."""
+    line = ["-f", case.file("none/x"), idle(case).pid]
+    verdict = "Checkpoint failed: No such file or directory\n"
+    usual = case.commands.run("cr_checkpoint", *line, expect=2)
+    check(usual.stderr.startswith("- ") and usual.stderr.endswith(verdict), usual.stderr)
+    for options, wanted in ((["--kmsg-error"], usual.stderr), (["--kmsg-warning"], usual.stderr),
+                            (["--kmsg-none"], verdict), (["--quiet"], ""), (["-q"], ""),
+                            (["-qvv"], "")):
+        done = case.commands.run("cr_checkpoint", *options, *line, expect=2)
+        check(done.stderr == wanted and done.stdout == "", f"{options}: {done}")
+    line[1] = case.file("x")
+    for options, lines in (([], 0), (["-q"], 0), (["--verbose"], 1), (["-v", "-q"], 0)):
+        done = case.commands.run("cr_checkpoint", *options, *line)
+        check(done.stderr.count("\n") == lines and done.stdout == "", f"{options}: {done}")
+
+
 def traced_family(case):
     """A shell whose first child traces its own child: (shell, tracer's pid, traced pid)."""
     shell = case.start(["/bin/bash", "-c", f"python3 -c '{TRACER}' {case.file('child')} & sleep 1013"])
@@ -267,5 +284,5 @@ def ptraced_allow(case):
 
 
 DESTINATION_CASES = [destinations, to_fifo, backup_numbers, clobber, atomic, sync]
-CONTENT_CASES = [save_flags, signals_reach_all, states_in_the_image, ptraced_and_ptracer_error,
+CONTENT_CASES = [save_flags, checkpoint_messages, signals_reach_all, states_in_the_image, ptraced_and_ptracer_error,
                  ptraced_and_ptracer_skip, ptraced_allow]

@@ -122,7 +122,7 @@ def hooks_of_failure(case):
     check(done.stdout == "env\n", f"a missing file: {done}")
 
 
-def messages(case):
+def restart_messages(case):
     """--kmsg-none: the verdict alone; --quiet: nothing; both keep the code."""
     target = idle(case)
     image = case.checkpoint(target.pid)
@@ -137,6 +137,21 @@ def messages(case):
     check(none.stderr == verdict == "Restart failed: Device or resource busy\n", none.stderr)
     quiet = case.commands.run("cr_restart", "--quiet", *line, expect=16)
     check(quiet.stderr == "" and quiet.stdout == "", f"{quiet}")
+
+
+def signals_after_a_restart(case):
+    """The job gets the signal first of all; cr_restart ends as it does."""
+    target = idle(case)
+    image = case.checkpoint_kill(target, target.pid)
+    for options, number in ((["--term"], signal.SIGTERM), (["--kill"], signal.SIGKILL),
+                            (["--abort"], signal.SIGABRT), (["--early-abrt"], signal.SIGABRT),
+                            (["-S", "USR2"], signal.SIGUSR2), (["--signal=10"], signal.SIGUSR1)):
+        process = case.restart(image, "--no-restore-pid", *options)
+        check(process.wait(2 * LIMIT) == -number, f"{options}: ended with {process.returncode}")
+    for option, state in (("--stop", "T"), ("--freeze", "T"), ("--early-stop", "T"), ("--cont", "S"),
+                          ("--run", "S")):
+        process = case.restart(image, "--no-restore-pid", option)
+        wait_state(case.restarted_pid(process, "kept = os.urandom"), state)
 
 
 def relocated(case):
@@ -194,4 +209,4 @@ def parents_of_the_restarted(case):
 
 
 JOB_CASES = [standard_descriptors_follow, no_descriptor_is_inherited, job_control, hook_of_success,
-             hooks_of_failure, messages, relocated, parents_of_the_restarted]
+             hooks_of_failure, restart_messages, signals_after_a_restart, relocated, parents_of_the_restarted]

@@ -220,7 +220,8 @@ def signals_afterwards(case):
     case.commands.run("cr_checkpoint", "--cont", "-f", case.file("x"), target.pid)
     wait_state(target.pid, "S")
     for options, number in ((["--term"], signal.SIGTERM), (["-S", "USR1"], signal.SIGUSR1),
-                            (["--abort"], signal.SIGABRT), (["--kill"], signal.SIGKILL)):
+                            (["--abort"], signal.SIGABRT), (["--kill"], signal.SIGKILL),
+                            (["--early-abrt"], signal.SIGABRT), (["--signal=12"], signal.SIGUSR2)):
         target = idle(case)
         case.commands.run("cr_checkpoint", *options, "-f", case.file("x"), target.pid)
         check(target.wait(30) == -number, f"{options}: ended with {target.returncode}")

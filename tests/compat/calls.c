@@ -39,6 +39,28 @@ static void* suspends(void* argument) {
   return NULL;
 }
 
+static void* suspends_twice(void* argument) {
+  suspends(argument);
+  __atomic_store_n(&((struct waiter*)argument)->started, 1, __ATOMIC_SEQ_CST);
+  return suspends(argument);
+}
+
+CP_CASE(sigsuspend_returns_after_a_restart) {
+  static struct waiter waiter;
+  begin();
+  pthread_t thread = cp_thread(suspends_twice, &waiter);
+  UNTIL(__atomic_load_n(&waiter.tid, __ATOMIC_SEQ_CST));
+  cp_until_blocked(waiter.tid, SYS_rt_sigsuspend);
+  CHECK_EQ(cp_checkpoint(getpid(), ""), 0);
+  UNTIL(__atomic_load_n(&waiter.started, __ATOMIC_SEQ_CST));
+  cp_until_blocked(waiter.tid, SYS_rt_sigsuspend);
+  waiter.result = waiter.error = 0;
+  cp_restart("");
+  cp_join(thread);
+  CHECK_EQ(waiter.result, -1);
+  CHECK_EQ(waiter.error, EINTR);
+}
+
 CP_CASE(sigsuspend_returns) {
   static struct waiter waiter;
   save_while_waiting(suspends, &waiter, SYS_rt_sigsuspend);

@@ -290,6 +290,7 @@ CP_CASE(time_over_names_the_thread_that_is_late) {
   CHECK(cr_log_checkpoint(&handle, sizeof text, text) > 0);
   CHECK_FAILS(cr_reap_checkpoint(&handle), ETIMEDOUT);
   if (!strstr(text, tid)) cp_fail("the log does not name thread %s: %s", tid, text);
+  CHECK_EQ(cp_checkpoint(late.pid, ""), EBUSY); /* it has not come so far */
   cp_tell(late.to, 'l');
   cp_expect(late.from, 'l');
   args.cr_timeout = 0;

@@ -5,6 +5,7 @@
 #include "compat.h"
 
 #include <limits.h>
+#include <sys/personality.h>
 
 static cr_restart_args_t args;
 static cr_restart_handle_t handle;
@@ -342,6 +343,16 @@ CP_CASE(a_pid_in_use_is_ebusy) {
   prepare();
   fails_with(EBUSY);
   lives(holder);
+}
+
+/* A system that calls itself another machine (setarch(8)): for it the context is a foreign one. */
+CP_CASE(another_architecture_is_ebadarch) {
+  save();
+  prepare();
+  CHECK(personality(PER_LINUX32) >= 0);
+  fails_with(CR_EBADARCH);
+  CHECK_EQ(cp_finish(cp_restart_child(image, "")), CR_EBADARCH & 255);
+  CHECK(strstr(cp_said(), "Restart failed: Context file does not match the kernel architecture"));
 }
 
 CP_CASE(a_callback_may_abort_it) {

@@ -263,6 +263,95 @@ CP_CASE(death_of_the_command_hurts_nobody) {
   CHECK(results[0] <= 0); /* it may have been too late to stop it */
 }
 
+/* ---- callbacks that are late, or do not come back */
+
+static struct cp_pipe release;
+static int waits_for_release(void* unused) {
+  cp_hear(release.read_end);
+  results[result_count++] = cr_checkpoint(0);
+  return unused != NULL;
+}
+
+static void late(int context) {
+  release = cp_new_pipe();
+  CHECK(cr_init() >= 0);
+  CHECK(cr_register_callback(waits_for_release, NULL, context) >= 0);
+  struct cp_pipe done = cp_new_pipe();
+  pid_t helper = fork(); /* somebody else asks, as we may be held up ourselves */
+  if (!helper) {
+    int status = cp_checkpoint(getppid(), "--time 1");
+    int next = cp_checkpoint(getppid(), "");
+    cp_tell(release.write_end, 'r');
+    cp_tell(done.write_end, status == ETIMEDOUT && next == EBUSY ? 'y' : 'n');
+    _exit(status);
+  }
+  cp_expect(done.read_end, 'y');
+  CHECK_EQ(cp_status(helper), ETIMEDOUT << 8);
+  UNTIL(result_count == 1);
+  CHECK_EQ(results[0], -ETIMEDOUT);
+  UNTIL(cr_status() == CR_STATE_IDLE);
+  cp_tell(release.write_end, 'r');
+  CHECK_EQ(cp_checkpoint(getpid(), ""), 0);
+  CHECK_EQ(results[1], 0);
+}
+
+CP_CASE(a_late_callback_is_told_signal_context) {
+  late(CR_SIGNAL_CONTEXT);
+}
+
+CP_CASE(a_late_callback_is_told_thread_context) {
+  late(CR_THREAD_CONTEXT);
+}
+
+static int ends_here(void* by_exec) {
+  if (by_exec) execl("/bin/cat", "cat", (char*)NULL);
+  _exit(33);
+}
+
+static void* how;
+static void ends_in_its_callback(int in, int out) {
+  CHECK(cr_init() >= 0);
+  CHECK(cr_register_callback(ends_here, how, perm_context) >= 0);
+  cp_tell(out, 'r');
+  dup2(in, 0);
+  dup2(out, 1);
+  cp_hear(in);
+}
+
+/* A process that ends, or becomes another program, while its callbacks run is no part of the
+ * checkpoint. */
+static void ended(int context, void* by_exec) {
+  perm_context = context;
+  how = by_exec;
+  struct cp_child child = cp_fork(ends_in_its_callback);
+  cp_expect(child.from, 'r');
+  CHECK_EQ(cp_checkpoint(child.pid, "--time 30"), ESRCH);
+  CHECK(access(cp_image(), F_OK) != 0);
+  if (by_exec) {
+    cp_tell(child.to, 'x');
+    cp_expect(child.from, 'x');
+    cp_ends_well(&child);
+  } else {
+    CHECK_EQ(cp_status(child.pid), 33 << 8);
+  }
+}
+
+CP_CASE(exit_in_a_callback_leaves_the_process_out) {
+  ended(CR_SIGNAL_CONTEXT, NULL);
+}
+
+CP_CASE(exit_in_a_thread_callback_leaves_the_process_out) {
+  ended(CR_THREAD_CONTEXT, NULL);
+}
+
+CP_CASE(exec_in_a_callback_leaves_the_process_out) {
+  ended(CR_SIGNAL_CONTEXT, (void*)1);
+}
+
+CP_CASE(exec_in_a_thread_callback_leaves_the_process_out) {
+  ended(CR_THREAD_CONTEXT, (void*)1);
+}
+
 /* ---- what a callback returns */
 
 static int returns_nonzero_when_restarted(void* unused) {

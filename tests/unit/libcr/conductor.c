@@ -1,3 +1,5 @@
+/* The engine played from inside the test process: see conductor.h. It stops nobody: a futex wake
+ * and a signal stand for what stopping and letting go do. */
 #include "conductor.h"
 
 #include <dirent.h>

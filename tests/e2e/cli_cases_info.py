@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 
 from cli_targets import check, idle, saved_pids, wait_state
 from harness import Skipped, children, read, status_field, until
@@ -58,6 +59,26 @@ def run_gives_support_to_all_it_starts(case):
         check(done.stderr.endswith("Checkpoint failed: support missing from application\n"),
               done.stderr)
         case.commands.run("cr_checkpoint", "-f", case.file("x"), plain)
+
+
+def run_script_that_saves_itself(case):
+    """The commands inside of what cr_run started: cr_checkpoint has support itself, and cr_restart
+    keeps its omit rule."""
+    image, job = case.new_image(), case.new_image()
+    target = idle(case, data=case.file("data"))
+    case.commands.run("cr_checkpoint", "--kill", "-f", job, target.pid)
+    target.wait()
+    line = (f"{case.commands.path('cr_checkpoint')} --require-libcr -f {image} $$ || exit; "
+            f"{case.commands.path('cr_restart')} {job}; exit 4")
+    script = case.start([case.commands.path("cr_run"), "/bin/bash", "-c", line])
+    for process in (script, None):
+        process = process or case.restart(image)
+        pid = case.restarted_pid(process, "kept = os.urandom")
+        restart = int(status_field(pid, "PPid"))
+        check(saved_pids(case, restart) == [pid], "cr_restart is not left out")
+        wait_state(pid, "S")
+        os.kill(pid, signal.SIGUSR1)
+        check(process.wait(60) == 4, f"ended with {process.returncode}: {read(case.file('out.log'))}")
 
 
 def run_omit_is_left_out(case):
@@ -151,5 +172,5 @@ def info_bad_files(case):
 
 
 RUN_CASES = [run_becomes_the_program, run_preloads, run_gives_support_to_all_it_starts,
-             run_omit_is_left_out, run_userns]
+             run_script_that_saves_itself, run_omit_is_left_out, run_userns]
 INFO_CASES = [info_views, info_several_processes, info_bad_files]

@@ -238,6 +238,7 @@ def cr_restart_inside_a_saved_tree(case):
             alone = all(status_field(pid, "TracerPid") == "0" for pid in descendants(again.pid))
             return found[0] if found and alone else 0
         job = until(job_again, "the job runs again")
+        wait_state(job, "S")
         os.kill(int(status_field(job, "PPid")), signal.SIGUSR1)
         ends_with(again, 4, "the script")
         # bash does not recognise a child with a new id.
@@ -257,6 +258,7 @@ def omit_rules(case):
             wanted = first + ([restart] if kept else []) + [job]
             saved = saved_pids(case, target)
             check(saved == wanted, f"{option}: of {target} saved are {saved}, not {wanted}")
+        wait_state(job, "S")
         os.kill(job, signal.SIGUSR1)
         ends_with(script, 4, "the script")
 
@@ -270,6 +272,7 @@ def job_that_cr_restart_is_left_out_of(case):
     again = case.restart(image, "--no-restore-pid")
     pid = case.restarted_pid(again, "kept = os.urandom")
     check(status_field(pid, "PPid") == str(again.pid), "it is somebody else's child")
+    wait_state(pid, "S")
     again.send_signal(signal.SIGUSR1)
     ends_with(again, 5, "cr_restart")
 

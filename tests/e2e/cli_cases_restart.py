@@ -17,9 +17,12 @@ def saved(case, **how):
 
 
 def resume(case, image, *options):
-    """cr_restart with the job running: (its process, the job's pid)."""
+    """cr_restart with the job running: (its process, the job's pid). It is in its sleep again: a
+    signal just before that call begins anew would be handled, and the sleep begun all the same."""
     process = case.restart(image, *options)
-    return process, case.restarted_pid(process, "kept = os.urandom")
+    pid = case.restarted_pid(process, "kept = os.urandom")
+    wait_state(pid, "T" if "--stop" in options else "S")
+    return process, pid
 
 
 def no_file(case):
@@ -78,6 +81,8 @@ def waits_for_a_stopped_job(case):
     wait_state(pid, "T")
     check(process.poll() is None, f"ended with {process.returncode}")
     process.send_signal(signal.SIGUSR1)
+    # Not later than SIGCONT, or it could come just before the sleep begins anew (see resume).
+    until(lambda: int(status_field(pid, "ShdPnd"), 16) & 1 << signal.SIGUSR1 - 1, "it is passed on")
     os.kill(pid, signal.SIGCONT)
     check(process.wait(60) == 5, f"exits {process.returncode}, not 5")
 
@@ -149,6 +154,7 @@ def from_descriptor(case):
         pid = until(lambda: ([pid for pid in descendants(process.pid) if "kept = os.urandom" in
                               read(f"/proc/{pid}/cmdline")
                               and status_field(pid, "TracerPid") == "0"] or [0])[0], "the job runs")
+        wait_state(pid, "S")
         os.kill(pid, signal.SIGUSR1)
         check(process.wait(60) == 5, f"{line}: exits {process.returncode}, not 5")
 

@@ -133,11 +133,24 @@ class OwnProcess(subprocess.Popen):
             self.made[self.pid] = self
 
 
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+
+
+@contextlib.contextmanager
+def init_adopts():
+    """Meanwhile orphans are init's; for one case at a time."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(SUBREAPER, 0, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(SUBREAPER, 1, 0, 0, 0)
+
+
 def adopt_orphans():
     """Processes whose parent has been killed become ours instead of init's, and are waited for at
     once: their ids are free as soon as they can be."""
-    subreaper = 36  # PR_SET_CHILD_SUBREAPER
-    if ctypes.CDLL(None).prctl(subreaper, 1, 0, 0, 0) == 0:
+    if ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0) == 0:
         subprocess.Popen = OwnProcess
         threading.Thread(target=wait_for_orphans, daemon=True).start()
 
@@ -233,9 +246,14 @@ class Case:
         return process
 
     def restarted_pid(self, restart, marker):
-        """The pid, seen from here, of the restarted process with `marker` in its command line."""
+        """The pid, seen from here, of the restarted root with `marker` in its command line. Its
+        children are let go before it; and what is being born still has cr_restart's command line."""
+        own = read_bytes(f"/proc/{restart.pid}/cmdline")
+
         def found():
-            for pid in descendants(restart.pid):
+            for pid in children(restart.pid):
+                if read_bytes(f"/proc/{pid}/cmdline") == own:
+                    continue
                 # Of any thread: a first thread that has ended has no command line any more.
                 if any(marker.encode() in read_bytes(f"/proc/{pid}/task/{tid}/cmdline")
                        for tid in tids(pid)):

@@ -6,14 +6,17 @@ with --kill at random moments and restarted, and its results compared with an un
 """
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import random
 import shlex
+import signal
 import sys
 import time
 
-from harness import Commands, Failed, Report, adopt_orphans, read, read_bytes
+from harness import (LIMIT, Commands, Failed, Report, adopt_orphans, init_adopts, read, read_bytes,
+                     said, until)
 from job import Job
 from real_programs import need, program
 
@@ -119,6 +122,44 @@ def run_tree(which, moments, seed):
     return body
 
 
+def orphans(case):
+    """A session one of whose processes is init's: saved as a session, it is init's child again."""
+    with init_adopts():
+        leader = case.start(["bash", "-c", "(sleep 1111 & ); sleep 2222 & exec sleep 3333"],
+                            start_new_session=True)
+        pids = until(lambda: session_of(leader.pid, 3), "three processes called sleep")
+        image = case.new_image()
+        case.commands.run("cr_checkpoint", "--kill", "--sid", "-f", image, leader.pid)
+        leader.wait(LIMIT)
+        if left := session_of(leader.pid, 1):
+            raise Failed(f"--kill: {left} are still there")
+        restart = case.restart(image, "--restore-sid", "--restore-pgid")
+        try:
+            # While they are being made there are more, and other parents.
+            until(lambda: session_of(leader.pid, 3) == pids or restart.poll() is not None,
+                  f"{pids} (and their parents) again; {said(restart)}")
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        if (status := restart.wait(LIMIT)) != -signal.SIGTERM:
+            raise Failed(f"cr_restart ends with {status}, not as its eldest; {said(restart)}")
+
+
+def session_of(session, count):
+    """pid: parent (0 for one of ours) of the sleeps of a session; {} unless there are so many."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        stat = read(f"/proc/{name}/stat")
+        fields = stat.rpartition(")")[2].split()
+        if "(sleep)" in stat and fields[0] not in "ZX" and int(fields[3]) == session:
+            found[int(name)] = int(fields[1])
+    for pid, parent in found.items():
+        if parent != 1 and parent not in found:
+            found[pid] = 0
+    return dict(sorted(found.items())) if len(found) >= count else {}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
@@ -130,8 +171,9 @@ def main():
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
     cases = [(f"tree {name}", run_tree(which, options.moments, options.seed))
-             for name, which in ALL.items() if not options.patterns
-             or any(fnmatch.fnmatch(name, pattern) for pattern in options.patterns)]
+             for name, which in ALL.items()] + [("tree orphans", orphans)]
+    cases = [(name, body) for name, body in cases if not options.patterns
+             or any(fnmatch.fnmatch(name.split()[1], pattern) for pattern in options.patterns)]
     if options.list:
         print("\n".join(name for name, _ in cases))
         return 0

@@ -65,8 +65,15 @@ void SeizeWatch::on_tick(int) {
 void SeizeWatch::tick() {
   for (const auto& [tid, thread] : held_) {
     if (tid == thread.pid || thread.phase == HeldThread::Phase::kGone) continue;
+    const auto id = static_cast<id_t>(tid);
     siginfo_t info = {};
-    (void)::waitid(P_PID, static_cast<id_t>(tid), &info, WEXITED | WNOHANG | __WALL);
+    // Looked at first: waitid(2) reports the stops of a tracee too, asked for or not, and a stop
+    // that was taken here is one that the freezer waits for in vain.
+    if (::waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) continue;
+    const bool ended =
+        info.si_pid != 0 &&
+        (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED);
+    if (ended) (void)::waitid(P_PID, id, &info, WEXITED | WNOHANG | __WALL);
   }
   if (monotonic_ns() >= deadline_ns_) siglongjmp(give_up_, 1);
 }

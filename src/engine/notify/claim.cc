@@ -14,6 +14,17 @@
 
 namespace stasis::notify {
 
+namespace {
+
+// Has ended, or is about to: to all but root memory that is gone already is forbidden (EACCES).
+bool is_ending(Pid pid) {
+  constexpr u32 kExiting = 0x4;  // PF_EXITING
+  const auto stat = proc::read_stat(proc::live_thread(pid));
+  return !stat || (stat->flags & kExiting) != 0;
+}
+
+}  // namespace
+
 Result<Claim> Claim::take(std::span<const Pid> pids) {
   Claim claim;
   for (const Pid pid : pids) TRY(claim.add(pid));
@@ -28,7 +39,7 @@ Result<void> Claim::add(Pid pid) {
   if (!file) {
     // Nobody to lock any more.
     const int code = file.error().code;
-    if (!proc::exists(pid) || code == ESRCH || code == ENOENT) return {};
+    if (is_ending(pid) || code == ESRCH || code == ENOENT) return {};
     return std::move(file).take_error();
   }
   const auto locked = sys::check(::flock(file->get(), LOCK_EX | LOCK_NB), "lock",

@@ -80,9 +80,14 @@ void add_ids(std::vector<Option>& table, RestartSettings& s) {
   table.push_back({"", "restore-sid", "", "restore session ids", set(s.restore_session, true)});
   table.push_back({"", "no-restore-sid", "", "stay in cr_restart's session (default)",
                    set(s.restore_session, false)});
-  table.push_back({"", "no-namespaces", "",
-                   "do not put the processes into namespaces of their own to get their ids",
-                   set(s.allow_namespaces, false)});
+  const auto namespaces = [&s](bool to) {
+    return always([&s, to](Value) { s.allow_namespaces = s.namespaces_if_held = to; });
+  };
+  table.push_back({"", "namespaces", "",
+                   "put the processes into namespaces of their own if their ids are in use",
+                   namespaces(true)});
+  table.push_back(
+      {"", "no-namespaces", "", "... nor if they would take too long to get", namespaces(false)});
 }
 
 void add_files(std::vector<Option>& table, RestartSettings& s) {

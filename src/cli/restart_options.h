@@ -23,7 +23,8 @@ struct RestartSettings {
   resource::RestoreOptions files;
   engine::PidPolicy pids = engine::PidPolicy::kRestore;
   bool restore_group = false, restore_session = false;
-  bool allow_namespaces = true;
+  bool allow_namespaces = true;     // when the ids would take too long to get
+  bool namespaces_if_held = false;  // ... or are in use
   bool ignore_cpu_features = false;
   int signal = 0;
   cri_omit_rule omit = CRI_OMIT_MAYBE;

@@ -55,10 +55,25 @@ def pid_in_use(case):
     """The original still runs: EBUSY, naming the id; the original is not touched."""
     target = idle(case)
     image = case.checkpoint(target.pid)
-    done = case.commands.run("cr_restart", "--no-namespaces", image, expect=16)
+    done = case.commands.run("cr_restart", image, expect=16)
+    check(f"found pid {target.pid} in use by" in done.stderr, done.stderr)
+    check("--namespaces" in done.stderr, done.stderr)
     check(str(target.pid) in done.stderr, f"does not name the id: {done.stderr}")
     check(done.stderr.endswith("Restart failed: Device or resource busy\n"), done.stderr)
     looks_alive(target.pid)
+
+
+def namespaces(case):
+    """--namespaces: a copy beside the original, which has its saved pid inside."""
+    target = idle(case, data=case.file("data"))
+    image = case.checkpoint(target.pid)
+    process, pid = resume(case, image, "--namespaces")
+    check(pid != target.pid, "the copy is the original")
+    inside = status_field(pid, "NSpid").split()[-1]
+    check(inside == str(target.pid), f"inside it is {inside}, not {target.pid}")
+    looks_alive(target.pid)
+    process.send_signal(signal.SIGUSR1)
+    check(process.wait(60) == 5, f"exits {process.returncode}, not 5")
 
 
 def ends_like_the_job(case):
@@ -208,6 +223,6 @@ def from_a_terminal(case):
           f"one Ctrl-C came more than once: {said_by(case, 'terminal.log')}")
 
 
-RESTART_CASES = [no_file, bad_files, pid_in_use, ends_like_the_job, waits_for_a_stopped_job,
+RESTART_CASES = [no_file, bad_files, pid_in_use, namespaces, ends_like_the_job, waits_for_a_stopped_job,
                  stop_and_cont, hooks, missing_file, file_sizes, from_descriptor, restart_summary,
                  from_a_terminal]

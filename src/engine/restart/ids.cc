@@ -178,10 +178,10 @@ Error no_rung_left(const std::string& held, const std::vector<std::string>& reas
   std::string all;
   for (const std::string& reason : reasons) all += (all.empty() ? "" : "; ") + reason;
   const std::string hint = "--no-restore-pid restarts it with new ids";
-  if (!held.empty()) {
-    return fail(EBUSY, all.empty() ? held : fmt::format("{} (and not elsewhere: {})", held, all),
-                hint);
+  if (!held.empty() && all.empty()) {
+    return fail(EBUSY, held, "--namespaces restarts it in namespaces of its own, " + hint);
   }
+  if (!held.empty()) return fail(EBUSY, fmt::format("{} (and not elsewhere: {})", held, all), hint);
   return fail(EBUSY, fmt::format("cannot have the ids of the image again: {}", all), hint);
 }
 

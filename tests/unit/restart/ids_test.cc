@@ -30,9 +30,9 @@ TEST_CASE("the ladder leaves out what cannot work") {
   using enum IdWay;
   CHECK(ways_to_try(options, false, true) == std::vector{kSetTid, kCounter, kNamespaces});
   CHECK(ways_to_try(options, false, false) == std::vector{kSetTid, kNamespaces});
-  CHECK(ways_to_try(options, true, true) == std::vector{kNamespaces});
-  options.namespaces_if_held = false;
   CHECK(ways_to_try(options, true, true).empty());
+  options.namespaces_if_held = true;
+  CHECK(ways_to_try(options, true, true) == std::vector{kNamespaces});
   CHECK(ways_to_try(options, false, false) == std::vector{kSetTid, kNamespaces});
   options.allow_namespaces = false;
   CHECK(ways_to_try(options, true, true).empty());

@@ -77,6 +77,44 @@ static void entered(int number, siginfo_t* info, void* context) {
 void leave(void);
 __asm__(".text\n.globl leave\nleave:\nmov $15, %eax\nsyscall\n");
 
+#ifdef WITH_LIBCR
+#include <libcr.h>
+
+static atomic_int inside; /* callbacks between their begin and their end */
+
+static int callback(void* unused) {
+  if (atomic_fetch_add(&inside, 1) > kThreads) fail("callbacks run more than once");
+  int result = cr_checkpoint(CR_CHECKPOINT_READY); /* fails when the command was killed */
+  if (result > 0) fail("cr_checkpoint: %d", result);
+  if (atomic_fetch_sub(&inside, 1) < 1) fail("a callback ends that did not begin");
+  return unused != NULL;
+}
+static cr_client_id_t take_part(int context) {
+  cr_client_id_t id = cr_init();
+  if (id < 0 || cr_register_callback(callback, NULL, context) < 0) exit(3);
+  return id;
+}
+static void enter(cr_client_id_t id) {
+  if (cr_enter_cs(id)) fail("cr_enter_cs: errno %d", errno);
+  if (atomic_load(&inside)) fail("a callback runs while a thread is in a section");
+}
+static void leave_section(cr_client_id_t id) {
+  if (cr_leave_cs(id)) fail("cr_leave_cs: errno %d", errno);
+}
+#else
+#define CR_SIGNAL_CONTEXT 0
+#define CR_THREAD_CONTEXT 0
+static int take_part(int context) {
+  return context;
+}
+static void enter(int id) {
+  (void)id;
+}
+static void leave_section(int id) {
+  (void)id;
+}
+#endif
+
 static void* epoller(void* unused) {
   for (;; advance(0)) {
     struct epoll_event event;
@@ -137,6 +175,7 @@ static void* waiter(void* unused) {
 static void* spinner(void* number) {
   static struct spin spins[2];
   int which = (int)(long)number;
+  take_part(CR_SIGNAL_CONTEXT);
   for (;; advance(5 + which)) {
     const char* wrong = spin_and_check(&spins[which], 100000);
     if (wrong) fail("spinner %d: %s", which, wrong);
@@ -146,11 +185,14 @@ static void* spinner(void* number) {
 
 /* Feeds the others and looks for what should not be there. */
 static void* feeder(void* unused) {
+  int id = take_part(CR_SIGNAL_CONTEXT);
   for (unsigned char byte = 0;; ++byte, advance(7)) {
     struct timespec time = {0, 2000000};
     unsigned long one = 1;
+    enter(id);
     if (write(pipe_fds[1], &byte, 1) != 1) fail("write: errno %d", errno);
     if (write(event_fd, &one, 8) != 8) fail("write of the eventfd: errno %d", errno);
+    leave_section(id);
     if (clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL)) fail("clock_nanosleep failed");
     if (waitpid(-1, NULL, WNOHANG | __WALL) != -1 || errno != ECHILD) fail("there is a child");
   }
@@ -175,6 +217,7 @@ int main(int argc, char** argv) {
   status->handler = (unsigned long)entered;
   status->restorer = (unsigned long)leave;
 
+  take_part(CR_THREAD_CONTEXT);
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   sigaction(kSignal, &action, NULL);
   sigset_t ours, before;

@@ -4,7 +4,7 @@ a stub, static, loading the library by dlopen(). The subjects are echo.c and loa
 import os
 import signal
 
-from harness import LIMIT, Failed, Skipped, descendants, said, status_field, until, walking
+from harness import LIMIT, Failed, Skipped, descendants, read, said, status_field, until, walking
 
 ENOSUPPORT, ESRCH = 52, 3
 
@@ -54,6 +54,7 @@ class Subject:
         return done.stderr if expect else image
 
     def kill_and_restart(self):
+        name = read(f"/proc/{self.pid}/comm")
         image = self.checkpoint("--kill")
         if self.process.wait(LIMIT) != -signal.SIGKILL:
             raise Failed(f"ended with {self.process.returncode}, not by --kill")
@@ -61,9 +62,11 @@ class Subject:
             self.process = self.case.restart(image, cwd=self.folder)
 
             def settled():
-                return self.process.poll() is not None or any(
-                    status_field(pid, "TracerPid") == "0" for pid in descendants(self.process.pid))
-            until(settled, "a restarted process")
+                return [pid for pid in descendants(self.process.pid) if status_field(pid, "TracerPid") == "0"
+                        and read(f"/proc/{pid}/comm") == name] or self.process.poll() is not None
+            found = until(settled, "a restarted process")
+            # In namespaces of its own it has another pid for us.
+            self.pid = found[0] if isinstance(found, list) else self.pid
 
     def end(self):
         self.say("q")

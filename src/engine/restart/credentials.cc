@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace stasis::restart {
 namespace {
@@ -29,8 +30,31 @@ bool all_among(const std::vector<u32>& wanted, const std::vector<u32>& ours) {
 }
 
 std::vector<u32> sorted(std::vector<u32> ids) {
-  std::sort(ids.begin(), ids.end());
+  std::ranges::sort(ids);
   return ids;
+}
+
+// Groups that a user namespace does not know look alike from inside of it: like this one, unless
+// somebody has changed kernel.overflowgid.
+constexpr u32 kUnknownGroup = 65534;
+
+bool all_unknown(const std::vector<u32>& groups) {
+  return std::ranges::all_of(groups, [](u32 group) { return group == kUnknownGroup; });
+}
+
+// What `these` has and `those` lacks; both sorted.
+std::vector<u32> without(const std::vector<u32>& these, const std::vector<u32>& those) {
+  std::vector<u32> rest;
+  std::ranges::set_difference(these, those, std::back_inserter(rest));
+  return rest;
+}
+
+// The same groups, as far as can be seen: a process that was restored in namespaces of its own may
+// be saved from inside of them, and what it had is not to be had again from there.
+bool same_groups(const std::vector<u32>& one, const std::vector<u32>& other) {
+  const std::vector<u32> only_one = without(sorted(one), sorted(other));
+  const std::vector<u32> only_other = without(sorted(other), sorted(one));
+  return only_one.size() == only_other.size() && (all_unknown(only_one) || all_unknown(only_other));
 }
 
 std::string listed(const std::vector<u32>& ids) {
@@ -42,7 +66,10 @@ void add_ids(const model::Credentials& saved, const model::Credentials& now,
   const auto three = [](const std::vector<u32>& ids) {
     return std::vector<trace::Argument>{u64{ids[0]}, u64{ids[1]}, u64{ids[2]}};
   };
-  if (sorted(saved.groups) != sorted(now.groups)) {
+  // Who may set them is not to keep one of his own in place of an unknown one.
+  const bool exactly = has(now, CAP_SETGID);
+  if (exactly ? sorted(saved.groups) != sorted(now.groups)
+              : !same_groups(saved.groups, now.groups)) {
     const trace::DataRef list = script.data(std::as_bytes(std::span(saved.groups)));
     script.call("set the groups", SYS_setgroups, {u64{saved.groups.size()}, list});
   }
@@ -117,7 +144,7 @@ std::vector<Refusal> credential_obstacles(const model::Credentials& saved,
                        listed(ours.gids)),
            "restart it with that group (newgrp)");
   }
-  if (!groups && sorted(saved.groups) != sorted(ours.groups)) {
+  if (!groups && !same_groups(saved.groups, ours.groups)) {
     refuse(fmt::format("it belonged to the groups {}; ours are {}", listed(saved.groups),
                        listed(ours.groups)),
            "restart it as a member of these groups");

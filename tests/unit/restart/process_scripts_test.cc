@@ -198,6 +198,19 @@ TEST_CASE("nobody gains anything") {
   CHECK(credential_obstacles(bounded, ordinary(), "it").empty());
 }
 
+TEST_CASE(
+    "groups that a user namespace hid are taken for ours, and never kept by who may set them") {
+  model::Credentials hidden = ordinary(), ours = ordinary(), other = ordinary();
+  hidden.groups = {1001, 65534};
+  ours.groups = {4, 1001};
+  other.groups = {1001, 5, 6};
+  CHECK(credential_obstacles(hidden, ours, "it").empty());
+  CHECK(credentials_script(hidden, ours, false).empty());
+  CHECK(credential_obstacles(ours, hidden, "it").empty());
+  CHECK(credential_obstacles(hidden, other, "it").size() == 1);
+  CHECK(calls_of(credentials_script(hidden, administrator(), false), SYS_setgroups).size() == 1);
+}
+
 TEST_CASE("in a user namespace of ours only capabilities are given up") {
   model::Credentials now = ordinary();
   now.effective = now.permitted = 0xff;

@@ -100,13 +100,22 @@ bool CallSite::is_own_stack(const proc::Area& area, const FrozenProcess& process
   return self.ok() && *self == tls.value;
 }
 
+bool CallSite::grow(const proc::Area& area, const RemoteMemory& memory, RemoteAddr lowest) {
+  constexpr u64 kFurthest = 64 * 1024;
+  if (area.path != "[stack]" || lowest + kFurthest < area.start) return false;
+  // Reading through /proc/PID/mem makes the area grow as an access of the program would, where
+  // process_vm_readv does not; it is limited by the stack limit.
+  return memory.read_object<u64>(lowest).ok();
+}
+
 Result<CallSite::Room> CallSite::room_for(const FrozenProcess& process, const FrozenThread& thread,
                                           u64 length) const {
   const RemoteAddr sp = arch::stack_pointer(thread.registers);
   const proc::Area* area = area_of(sp);
+  const RemoteAddr lowest = sp - arch::kRedZone - length;
   if (area != nullptr && is_own_stack(*area, process, thread) &&
-      sp - area->start >= length + arch::kRedZone) {
-    return Room{.lowest = sp - arch::kRedZone - length, .borrowed = false};
+      (lowest >= area->start || grow(*area, process.memory, lowest))) {
+    return Room{.lowest = lowest, .borrowed = false};
   }
   return borrow(process, thread, length);
 }

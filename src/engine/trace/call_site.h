@@ -28,6 +28,10 @@ class CallSite {
   Result<Room> room_for(const FrozenProcess& process, const FrozenThread& thread, u64 length) const;
   void set_borrowed(bool in_use) { borrowed_ = in_use; }
 
+  // Makes the main thread's stack reach down to `lowest`, if it is `area` and may grow that far; a
+  // program that has a large array there may have touched nothing below it.
+  static bool grow(const proc::Area& area, const RemoteMemory& memory, RemoteAddr lowest);
+
  private:
   Result<void> search(const RemoteMemory& memory);
   void search_area(const proc::Area& area, const RemoteMemory& memory);

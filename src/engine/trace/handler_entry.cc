@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "arch/signal_frame.h"
+#include "trace/call_site.h"
 #include "trace/ptrace.h"
 
 namespace stasis::trace {
@@ -44,6 +45,7 @@ Result<void> check_room(const FrozenProcess& process, const FrozenThread& thread
   });
   const bool writable = found != areas.end() && (found->protection & PROT_WRITE) != 0;
   if (writable && lowest >= found->start) return {};
+  if (writable && CallSite::grow(*found, process.memory, lowest)) return {};
   return fail(EOPNOTSUPP,
               fmt::format("{} has no room on its stack for a signal handler (stack pointer {:#x})",
                           name_of(process, thread), sp.value),

@@ -30,12 +30,16 @@ CASE_LIMIT = 3 * LIMIT
 OTHERS = ("echo", "loads")
 
 
+def marked(mark):
+    """The pids of all that have the mark of a case in their environment: also what lost its parent."""
+    return [int(name) for name in os.listdir("/proc")
+            if name.isdigit() and mark in read_bytes(f"/proc/{name}/environ").split(b"\0")]
+
+
 def end_all(mark):
-    """Kills whatever still has the mark of a case in its environment: also what lost its parent."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and mark in read_bytes(f"/proc/{name}/environ").split(b"\0"):
-            with contextlib.suppress(OSError):
-                os.kill(int(name), signal.SIGKILL)
+    for pid in marked(mark):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def doing(pid):
@@ -94,6 +98,9 @@ class Run:
                 break
             words = read(marker).split()
             os.unlink(marker)
+            # The others of its tree are killed as well, but not at the same instant, and hold ids.
+            with contextlib.suppress(Failed):
+                until(lambda: not marked(self.mark.encode()), "the end of all of it", LIMIT / 4)
             self.restart(words)
         self.judge(status)
 

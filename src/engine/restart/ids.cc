@@ -17,6 +17,7 @@
 #include "restart/id_make.h"
 #include "restart/namespaces.h"
 #include "restart/transients.h"
+#include "trace/obstacle.h"
 
 namespace stasis::restart {
 namespace {
@@ -228,7 +229,13 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
   }
   const bool short_walk = is_short_walk(ids_to_walk(TRY(last_id()), order, TRY(id_limit())));
   std::vector<std::string> reasons;
+  std::optional<Error> untraceable;
   for (const IdWay way : ways_to_try(state.options, !held.empty(), short_walk)) {
+    if (auto obstacle = trace::new_process_obstacle(way == IdWay::kNamespaces)) {
+      reasons.push_back(obstacle->message());
+      untraceable = std::move(obstacle);
+      continue;
+    }
     state.way = way;
     TRY(plan(state));
     const Attempt done = TRY(attempt(state, nursery));
@@ -239,6 +246,9 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
     log::debug("ids, rung {}: {}", static_cast<int>(way), done.why_not);
     reasons.push_back(done.why_not);
     abandon(state);
+  }
+  if (untraceable) {
+    return fail(untraceable->code, fmt::format("{}", fmt::join(reasons, "; ")), untraceable->hint);
   }
   return no_rung_left(held, reasons);
 }

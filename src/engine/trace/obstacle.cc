@@ -1,8 +1,11 @@
 // Why a process cannot be traced, or calls cannot be made inside it: diagnosed from what the kernel
 // shows to everybody, after one harmless question (may /proc/PID/mem be opened?) that is checked
 // exactly as PTRACE_SEIZE would be. Touches nothing.
+#include "trace/obstacle.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -133,6 +136,23 @@ std::optional<Error> tracing_obstacle(Pid pid) {
     return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));
   }
   return diagnose(pid, *now);
+}
+
+std::optional<Error> new_process_obstacle(bool elsewhere) {
+  const int scope = yama_scope();
+  if (scope < 2 || (scope == 2 && elsewhere)) return std::nullopt;
+  if (scope >= 3) {
+    return fail(
+        EPERM, "new processes cannot be traced: Operation not permitted",
+        "Tracing is switched off until the next boot (kernel.yama.ptrace_scope = 3): nothing "
+        "can be restarted.");
+  }
+  const auto own = proc::read_status(::getpid());
+  if (own.ok() && (own->cap_effective & (u64{1} << CAP_SYS_PTRACE)) != 0) return std::nullopt;
+  return fail(EPERM, "new processes cannot be traced: Operation not permitted",
+              "This system allows tracing only for administrators (kernel.yama.ptrace_scope = 2).\n"
+              "Let it be restarted in namespaces of its own (without --no-restore-pid), where that "
+              "is allowed, or run this command as root.");
 }
 
 std::optional<Error> call_obstacle(Pid pid, Pid tid) {

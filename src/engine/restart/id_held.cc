@@ -14,7 +14,7 @@
 namespace stasis::restart {
 namespace {
 
-constexpr int kLooks = 10;
+constexpr int kLooks = 150;          // killed processes need a moment on a busy machine
 constexpr int kLooksAtDying = 1000;  // some inits take their time to reap
 constexpr long kLookAgainNs = 2'000'000;
 

@@ -96,6 +96,9 @@ Result<void> Handshake::State::settle() {
 
 Error Handshake::State::too_late() {
   constexpr size_t kMostNames = 8;
+  for (const Member& member : members_) {
+    if (member.is_busy()) return member.busy_error();
+  }
   std::vector<LateThread> late;
   for (const Member& member : members_) {
     const auto its = member.late();

@@ -26,7 +26,8 @@ constexpr u32 kTemporary = 1, kPermanent = 2, kOmit = 4;
 constexpr u64 kEverySignal = ~((u64{1} << (SIGKILL - 1)) | (u64{1} << (SIGSTOP - 1)));
 constexpr i64 kBeginningMs = 100;  // longer than any library takes
 constexpr i64 kNoRoomMs = 2000;    // a thread on its way out, or a stack that is really full
-constexpr i64 kLeavingMs = 3000;   // for a block of an engine that died: libcr looks every second
+// For a process whose engine died: libcr looks every second, and then needs no time.
+constexpr i64 kLeavingMs = 3000, kToldLeavingMs = 500;
 
 i64 freeze_limit(i64 left_ms) {
   constexpr i64 kAtMostMs = 10'000;
@@ -74,6 +75,11 @@ Result<void> Member::advance(const Request& request, i64 left_ms) {
 }
 
 Result<void> Member::begin(const Request& request, i64 left_ms) {
+  const auto now = look(request);
+  if (is_over()) return {};
+  if (!now) return now.error();
+  // As long as it cannot begin it is not stopped again and again.
+  if (!TRY(check_idle(*now)) || left_ms == 0) return {};
   auto freeze = freeze_one(pid(), left_ms);
   if (!freeze) {
     if (freeze.error().code != ESRCH) return freeze.error();
@@ -121,10 +127,17 @@ Result<void> Member::write_stop(bool stop) {
 // its way out of one that is over was met in its last steps.
 Result<bool> Member::check_idle(const BlockHead& head) {
   const bool idle = head.fields.phase == CRI_PHASE_IDLE;
-  if (idle && head.fields.present == 0) return true;
+  busy_ = !idle || head.fields.present != 0;
+  if (!busy_) return true;
   if (busy_since_ns_ == 0) busy_since_ns_ = now_ns();
+  const bool told = !idle && head.fields.verdict != CRI_VERDICT_NONE;
+  const i64 patience_ms = told ? kToldLeavingMs : kLeavingMs;
   const bool may_wait = idle || !engine_lives(head.fields);
-  if (may_wait && now_ns() - busy_since_ns_ < kLeavingMs * kNsPerMs) return false;
+  if (may_wait && now_ns() - busy_since_ns_ < patience_ms * kNsPerMs) return false;
+  return busy_error();
+}
+
+Error Member::busy_error() const {
   return fail(EBUSY,
               fmt::format("process {} has not left an earlier checkpoint or restart yet",
                           proc::describe(pid())),

@@ -46,6 +46,9 @@ class Member {
   [[nodiscard]] bool was_stopped() const { return stopped_; }
   [[nodiscard]] const std::vector<Handshake::Forward>& forwards() const { return forwards_; }
   [[nodiscard]] std::vector<LateThread> late() const;
+  // Whether it could not begin because of an earlier checkpoint.
+  [[nodiscard]] bool is_busy() const { return stage_ == Stage::kNew && busy_; }
+  [[nodiscard]] Error busy_error() const;
 
   // Step 7. tell() is for a frozen process; tell_running() also makes its threads look.
   Result<void> tell(int code);
@@ -89,7 +92,7 @@ class Member {
   Block block_;
   UniqueFd pidfd_;
   Stage stage_ = Stage::kNew;
-  bool begun_ = false, told_ = false, omitted_ = false;
+  bool busy_ = false, begun_ = false, told_ = false, omitted_ = false;
   bool permanent_ = false;
   bool stopped_ = false;
   u32 stop_number_ = 0;

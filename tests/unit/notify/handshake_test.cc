@@ -217,7 +217,7 @@ TEST_CASE("who does not arrive in time is named, and may be late") {
   CHECK(gathered.error().code == ETIMEDOUT);
   REQUIRE(late.size() == 1);
   CHECK(gathered.error().message().find(std::to_string(late[0].tid)) != std::string::npos);
-  const auto busy = gather({child.pid()});
+  const auto busy = gather({child.pid()}, within(100));
   REQUIRE(!busy.ok());
   CHECK(busy.error().code == EBUSY);
   child.shared().stop = 1;

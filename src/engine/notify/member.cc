@@ -129,8 +129,9 @@ Result<bool> Member::check_idle(const BlockHead& head) {
   const bool idle = head.fields.phase == CRI_PHASE_IDLE;
   busy_ = !idle || head.fields.present != 0;
   if (!busy_) return true;
-  if (busy_since_ns_ == 0) busy_since_ns_ = now_ns();
   const bool told = !idle && head.fields.verdict != CRI_VERDICT_NONE;
+  if (busy_since_ns_ == 0 || told != busy_told_) busy_since_ns_ = now_ns();
+  busy_told_ = told;
   const i64 patience_ms = told ? kToldLeavingMs : kLeavingMs;
   const bool may_wait = idle || !engine_lives(head.fields);
   if (may_wait && now_ns() - busy_since_ns_ < patience_ms * kNsPerMs) return false;

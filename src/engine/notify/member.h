@@ -92,7 +92,7 @@ class Member {
   Block block_;
   UniqueFd pidfd_;
   Stage stage_ = Stage::kNew;
-  bool busy_ = false, begun_ = false, told_ = false, omitted_ = false;
+  bool busy_ = false, busy_told_ = false, begun_ = false, told_ = false, omitted_ = false;
   bool permanent_ = false;
   bool stopped_ = false;
   u32 stop_number_ = 0;

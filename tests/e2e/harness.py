@@ -248,13 +248,11 @@ class Case:
         return process
 
     def restarted_pid(self, restart, marker):
-        """The pid, seen from here, of the restarted root with `marker` in its command line. Its
-        children are let go before it; and what is being born still has cr_restart's command line."""
-        own = read_bytes(f"/proc/{restart.pid}/cmdline")
-
+        """The pid, seen from here, of the restarted root with `marker` in its command line. What is
+        being born still has cr_restart's command line."""
         def found():
-            for pid in children(restart.pid):
-                if read_bytes(f"/proc/{pid}/cmdline") == own:
+            for pid in descendants(restart.pid):  # a parent before its children
+                if b"cr_restart" in read_bytes(f"/proc/{pid}/cmdline").split(b"\0")[0]:
                     continue
                 # Of any thread: a first thread that has ended has no command line any more.
                 if any(marker.encode() in read_bytes(f"/proc/{pid}/task/{tid}/cmdline")

@@ -15,7 +15,7 @@ namespace stasis::restart {
 namespace {
 
 constexpr int kLooks = 150;          // killed processes need a moment on a busy machine
-constexpr int kLooksAtDying = 1000;  // some inits take their time to reap
+constexpr int kLooksAtDying = 3000;  // some inits take their time to reap
 constexpr long kLookAgainNs = 2'000'000;
 
 struct Holder {
@@ -43,11 +43,12 @@ std::vector<Holder> holders_of(Pid id) {
   return holders;
 }
 
-// Only zombies that init is to reap.
+// Only zombies, which somebody is to reap, and the cr_checkpoint that killed the group that it was
+// in itself: it sees to their end.
 bool is_dying(Pid id) {
   const std::vector<Holder> holders = holders_of(id);
   return std::all_of(holders.begin(), holders.end(), [](const Holder& holder) {
-    return holder.stat.state == 'Z' && holder.stat.parent == 1;
+    return holder.stat.state == 'Z' || holder.stat.name == "cr_checkpoint";
   });
 }
 

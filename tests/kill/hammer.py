@@ -7,6 +7,7 @@ outside with what it was before: states, tracer, signal masks, pending signals, 
 mappings, descriptors, and whether every activity goes on.
 """
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -187,6 +188,23 @@ class Noise(threading.Thread):
         self.idle.wait(2)
 
 
+def state_of(pid):
+    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1]
+
+
+def kill_with_children(pid):
+    """Kills a checkpointer; cr_checkpoint's work is done by a child of it. Returns when they are dead."""
+    workers = [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
+    for each in [*workers, pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    end = time.monotonic() + 20
+    while any(state_of(each) not in ([], [b"Z"], [b"X"]) for each in workers):
+        if time.monotonic() > end:
+            raise SystemExit(f"the killed {workers} still live")
+        time.sleep(0.0005)
+
+
 class Hammer:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
@@ -223,7 +241,8 @@ class Hammer:
         """Removes what a killed checkpointer has begun to write (its own business, not the target's)."""
         for name in os.listdir(self.folder):
             if name not in ("status", "steps"):
-                os.unlink(os.path.join(self.folder, name))
+                with contextlib.suppress(FileNotFoundError):  # it may be renamed just now
+                    os.unlink(os.path.join(self.folder, name))
 
     def judge(self, what):
         self.tidy()
@@ -273,7 +292,7 @@ class Hammer:
             end = time.monotonic() + delay
             while time.monotonic() < end:
                 pass
-            os.kill(pid, signal.SIGKILL)
+            kill_with_children(pid)
             self.end(pid)
             # Sometimes the next one comes at once.
             if self.random.random() < 0.2:

@@ -295,7 +295,7 @@ def said(process):
 
 # A machine that stalls for a minute must not look like a defect, nor a defect like a stall: a few
 # failures are tried again, alone, and told apart; many are not.
-SECOND_TRIES = 3
+SECOND_TRIES = 5
 
 
 class Report:

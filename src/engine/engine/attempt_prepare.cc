@@ -15,6 +15,29 @@
 #include "proc/status.h"
 
 namespace stasis::engine {
+namespace {
+
+// Only what the process that forwards could have asked for itself: otherwise a program could make
+// root save, stop or kill anybody. False: there is nobody.
+Result<bool> may_forward(const notify::Handshake::Forward& forward) {
+  const auto asker = proc::read_status(forward.by);
+  if (forward.target == 0 || forward.scope > static_cast<u32>(Scope::kTree) || !asker ||
+      asker->uids.empty()) {
+    return false;
+  }
+  const auto found = scope_members(forward.target, static_cast<Scope>(forward.scope));
+  if (!found) return false;
+  for (const Pid pid : *found) {
+    const auto status = proc::read_status(pid);
+    if (!status || asker->uids[0] == 0 || status->uids == asker->uids) continue;
+    return fail(EPERM, fmt::format("process {} forwards the checkpoint to process {}, which "
+                                   "belongs to another user",
+                                   proc::describe(forward.by), proc::describe(pid)));
+  }
+  return true;
+}
+
+}  // namespace
 
 Result<void> Attempt::claim(const std::vector<Pid>& pids) {
   if (!claim_) claim_ = TRY(notify::Claim::take({}));
@@ -128,7 +151,9 @@ Result<void> Attempt::follow_forwards() {
   while (true) {
     bool wider = false;
     for (const auto& forward : handshake_->forwards()) {
-      wider |= members_.widen(static_cast<Scope>(forward.scope), forward.target);
+      if (TRY(may_forward(forward))) {
+        wider |= members_.widen(static_cast<Scope>(forward.scope), forward.target);
+      }
     }
     for (const auto& block : notify::find_blocks(TRY(members_.now()))) {
       if (block.kind == CRI_KIND_RESTART) wider |= members_.widen(Scope::kTree, block.pid);

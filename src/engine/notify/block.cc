@@ -66,4 +66,18 @@ Pid inner_id(Pid pid, Pid tid) {
   return status->namespace_pids.back();
 }
 
+Pid outer_id(Pid inner, Pid fellow) {
+  const auto home = sys::read_link(fmt::format("/proc/{}/ns/pid", fellow));
+  const auto pids = sys::list_numbers("/proc");
+  if (!home || !pids) return 0;
+  for (const Pid pid : *pids) {
+    const auto status = proc::read_status(pid);
+    if (!status || status->namespace_pids.empty() || status->namespace_pids.back() != inner)
+      continue;
+    const auto its = sys::read_link(fmt::format("/proc/{}/ns/pid", pid));
+    if (its.ok() && *its == *home) return pid;
+  }
+  return 0;
+}
+
 }  // namespace stasis::notify

@@ -36,5 +36,7 @@ Result<void> write_field(Pid thread, RemoteAddr block, size_t offset, const T& v
 
 // The id of a thread, or of the process, as the process itself knows it.
 Pid inner_id(Pid pid, Pid tid);
+// Our id of the process that `fellow` (of ours), in its pid namespace, knows as `inner`; 0: nobody.
+Pid outer_id(Pid inner, Pid fellow);
 
 }  // namespace stasis::notify

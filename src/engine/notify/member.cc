@@ -243,8 +243,8 @@ void Member::note_forwards(const BlockHead& head) {
   const u32 count = std::min<u32>(head.fields.forwards, CRI_MAX_FORWARDS);
   for (u32 i = static_cast<u32>(forwards_.size()); i < count; ++i) {
     const auto& forward = head.fields.forward[i];
-    const Pid target = forward.target == 0 ? pid() : forward.target;
-    forwards_.push_back({.scope = static_cast<u32>(forward.scope), .target = target});
+    const Pid target = visible_ ? forward.target : outer_id(forward.target, thread());
+    forwards_.push_back({.scope = static_cast<u32>(forward.scope), .target = target, .by = pid()});
   }
 }
 

@@ -83,6 +83,7 @@ class Handshake {
   struct Forward {
     u32 scope = 0;
     Pid target = 0;
+    Pid by = 0;  // the process that asked for it
     bool operator==(const Forward&) const = default;
   };
   [[nodiscard]] std::vector<Forward> forwards() const;  // cr_forward_checkpoint() calls, once each

@@ -24,6 +24,13 @@ LIMIT = 40 * SLOW  # seconds until an awaited event counts as never coming
 walking = threading.Lock() if os.geteuid() else contextlib.nullcontext()
 
 
+# A shell without job control starts what runs in the background with these ignored, which programs
+# under test would inherit.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Failed(Exception):
     """The case failed: why, in a sentence."""
 

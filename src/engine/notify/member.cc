@@ -133,9 +133,22 @@ Result<bool> Member::check_idle(const BlockHead& head) {
   if (busy_since_ns_ == 0 || told != busy_told_) busy_since_ns_ = now_ns();
   busy_told_ = told;
   const i64 patience_ms = told ? kToldLeavingMs : kLeavingMs;
-  const bool may_wait = idle || !engine_lives(head.fields);
+  const bool orphaned = !idle && !engine_lives(head.fields);
+  if (orphaned) free_stopped();
+  const bool may_wait = idle || orphaned;
   if (may_wait && now_ns() - busy_since_ns_ < patience_ms * kNsPerMs) return false;
   return busy_error();
+}
+
+// An engine that died had not yet continued it: stopped, libcr would never notice. It stops itself
+// again when it has.
+void Member::free_stopped() {
+  const auto status = proc::read_status(pid(), thread());
+  if (!status || status->state != 'T') return;
+  constexpr u32 kAnyNumber = 1;
+  if (write_field(thread(), block_.address, offsetof(cri_block, stop), kAnyNumber)) {
+    (void)::kill(pid(), SIGCONT);
+  }
 }
 
 Error Member::busy_error() const {

@@ -72,6 +72,7 @@ class Member {
   Result<BlockHead> look(const Request& request);
   Result<void> begin(const Request& request, i64 left_ms);
   Result<bool> check_idle(const BlockHead& head);
+  void free_stopped();
   Result<void> write_request(const Request& request);
   Result<void> write_stop(bool stop);
   Result<void> send(const Request& request, i64 left_ms);

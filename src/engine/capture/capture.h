@@ -26,6 +26,9 @@ struct CaptureOptions {
 // `pids`: the root first.
 std::vector<Refusal> survey(std::span<const Pid> pids, const CaptureOptions& options);
 
+// Lets this process have as many descriptors as it may: several for each that is saved.
+void allow_many_descriptors();
+
 struct Captured {
   model::Image image;
   std::unique_ptr<model::PageSource> pages;  // valid while the freeze lasts

@@ -52,15 +52,14 @@ Result<void> sort_by_open_file(std::vector<Candidate>& candidates) {
   return {};
 }
 
-// One duplicate an open file may still be more than the soft limit allows.
+}  // namespace
+
 void allow_many_descriptors() {
   rlimit limit = {};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
   (void)::setrlimit(RLIMIT_NOFILE, &limit);  // if not, duplicating says what is wrong
 }
-
-}  // namespace
 
 Result<void> Builder::load_table(Pid pid, std::vector<Refusal>& refusals) {
   const Pid thread = proc::live_thread(pid);

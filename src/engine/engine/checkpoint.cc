@@ -15,6 +15,7 @@ Result<std::vector<Refusal>> check(Pid target, Scope scope) {
 
 // Up to here everybody runs, or is parked in libcr.
 Result<void> Attempt::prepare() {
+  capture::allow_many_descriptors();
   TRY(claim_members());
   TRY(check_request());
   // Callbacks may yet do away with what cannot be saved.

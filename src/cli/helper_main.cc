@@ -122,6 +122,7 @@ Result<void> rebuild(const Head& head, HelperReply& reply) {
   request.requester = head.requester;
   request.parent_is_caller = true;
   // Programs were promised EBUSY; where an id only takes long to be had, anything is better.
+  request.namespaces_if_strangers = false;
   request.made_for_parent = [&reply](Pid child) { reply.made(child); };
   // Called when the file has been found to be good, and nothing stands in the way.
   request.progress = [&reply](u64, u64) {

@@ -78,8 +78,9 @@ struct RestartRequest {
   std::string name;  // for messages
   resource::RestoreOptions files;
   PidPolicy pids = PidPolicy::kRestore;
-  bool allow_namespaces = true;     // rung 3 of the ladder
-  bool namespaces_if_held = false;  // ... when an id is in use here, too; else EBUSY then
+  bool allow_namespaces = true;          // rung 3 of the ladder
+  bool namespaces_if_held = false;       // ... when an id is in use here, too; else EBUSY then
+  bool namespaces_if_strangers = false;  // ... if by no program of the name of one that was saved
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
   int signal = 0;  // sent once rebuilt, before BLCR's default (as before the checkpoint)

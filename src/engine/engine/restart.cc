@@ -17,6 +17,7 @@ restart::BuildOptions build_options(const RestartRequest& request) {
   return {.restore_pids = request.pids == PidPolicy::kRestore,
           .allow_namespaces = request.allow_namespaces,
           .namespaces_if_held = request.namespaces_if_held,
+          .namespaces_if_strangers = request.namespaces_if_strangers,
           .restore_group = request.restore_group,
           .restore_session = request.restore_session,
           .ignore_cpu_features = request.ignore_cpu_features,

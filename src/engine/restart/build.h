@@ -26,7 +26,8 @@ enum class IdWay { kSetTid, kCounter, kNamespaces, kNew };
 struct BuildOptions {
   bool restore_pids = true;
   bool allow_namespaces = true;
-  bool namespaces_if_held = false;  // ... when an id is in use here, too
+  bool namespaces_if_held = false;       // ... when an id is in use here, too
+  bool namespaces_if_strangers = false;  // ... if not by what may be the original of the image
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
   bool parent_is_caller = false;  // CLONE_PARENT: the root becomes our parent's child

@@ -75,6 +75,15 @@ std::string holder_of(Pid id) {
   return fmt::format("{} {} of {}", holders.front().as, id, process);
 }
 
+bool may_be_original(const model::Image& image, Pid id) {
+  const std::vector<Holder> holders = holders_of(id);
+  return std::any_of(image.processes.begin(), image.processes.end(), [&](const auto& process) {
+    return std::any_of(holders.begin(), holders.end(), [&](const Holder& holder) {
+      return !process.threads.empty() && holder.stat.name == process.threads.front().name;
+    });
+  });
+}
+
 std::optional<Birth> find_held(const Family& family, const std::vector<Birth>& births) {
   for (const Birth& birth : births) {
     const bool any_will_do =

@@ -18,6 +18,9 @@ bool is_held(Pid id);
 // empty: nobody.
 std::string holder_of(Pid id);
 
+// Whether who has the id may be what was saved, still running: a program of one of their names.
+bool may_be_original(const model::Image& image, Pid id);
+
 // One of the births whose id somebody has, and still has after a moment: most of what is met on a
 // busy machine is about to end.
 std::optional<Birth> find_held(const Family& family, const std::vector<Birth>& births);

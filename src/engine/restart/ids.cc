@@ -223,14 +223,18 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
   TRY(plan(state));
   const std::vector<Birth> order = walking_order(state.context.image, state.family);
   std::string held;
+  BuildOptions options = state.options;
   if (state.options.restore_pids) {
     const auto birth = find_held(state.family, order);
     if (birth) held = in_use(state.family, *birth);
+    if (birth && state.options.namespaces_if_strangers) {
+      options.namespaces_if_held |= !may_be_original(state.context.image, birth->id);
+    }
   }
   const bool short_walk = is_short_walk(ids_to_walk(TRY(last_id()), order, TRY(id_limit())));
   std::vector<std::string> reasons;
   std::optional<Error> untraceable;
-  for (const IdWay way : ways_to_try(state.options, !held.empty(), short_walk)) {
+  for (const IdWay way : ways_to_try(options, !held.empty(), short_walk)) {
     if (auto obstacle = trace::new_process_obstacle(way == IdWay::kNamespaces)) {
       reasons.push_back(obstacle->message());
       untraceable = std::move(obstacle);

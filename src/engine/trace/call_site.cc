@@ -1,8 +1,10 @@
 // Searching code and stacks. A frame lies on the thread's own stack where that is certainly a
 // stack: the main thread's [stack], or a mapping that also holds the thread's TLS, as the C
-// libraries lay them out. Goroutine stacks, coroutines and alternate signal stacks are none; for
-// those the frame lies at the low end of the main thread's stack, which is far from anything in
-// use.
+// libraries lay them out. (The only thread of a process that a thread other than the first forked
+// stands on the copy of that thread's stack.) Goroutine stacks, coroutines and alternate signal
+// stacks are none; for those the frame lies at the low end of the main thread's stack, which is far
+// from anything in use. Where that low end cannot be told from memory in use, the stack is made to
+// reach further down, as an access of the program would: what was not mapped holds nothing.
 #include "trace/call_site.h"
 
 #include <fmt/format.h>
@@ -89,7 +91,7 @@ const proc::Area* CallSite::main_stack() const {
 bool CallSite::is_own_stack(const proc::Area& area, const FrozenProcess& process,
                             const FrozenThread& thread) {
   if ((area.protection & PROT_WRITE) == 0 || area.shared) return false;
-  if (thread.tid == process.pid) return area.path == "[stack]";
+  if (area.path == "[stack]") return thread.tid == process.pid;
   const RemoteAddr tls = arch::thread_pointer(thread.registers);
   const bool anonymous = area.path.empty() || area.path.starts_with("[anon:stack");
   if (!anonymous || tls < area.start || tls >= area.end) return false;
@@ -101,7 +103,7 @@ bool CallSite::is_own_stack(const proc::Area& area, const FrozenProcess& process
 }
 
 bool CallSite::grow(const proc::Area& area, const RemoteMemory& memory, RemoteAddr lowest) {
-  constexpr u64 kFurthest = 64 * 1024;
+  constexpr u64 kFurthest = 128 * 1024;
   if (area.path != "[stack]" || lowest + kFurthest < area.start) return false;
   // Reading through /proc/PID/mem makes the area grow as an access of the program would, where
   // process_vm_readv does not; it is limited by the stack limit.
@@ -133,27 +135,34 @@ Result<CallSite::Room> CallSite::borrow(const FrozenProcess& process, const Froz
   if (borrowed_) return fail(EBUSY, "another thread's calls have not been finished");
   const proc::Area* stack = main_stack();
   if (stack == nullptr) return nowhere("there is no main stack to borrow room on");
-  const Room room = {.lowest = stack->start, .borrowed = true};
-  const u64 needed = length + kBorrowDistance;
-  if (stack->length() < needed) return nowhere("the main stack is too small to lend room");
+  const u64 needed = page_up(length + kBorrowDistance);
+  if (TRY(is_spare(process, *stack, length, needed))) {
+    return Room{.lowest = stack->start, .borrowed = true};
+  }
+  const RemoteAddr below = stack->start - needed;
+  if (!grow(*stack, process.memory, below)) {
+    return nowhere("the main stack's low end is in use and cannot be extended");
+  }
+  return Room{.lowest = below, .borrowed = true};
+}
+
+// Whether the lowest `needed` bytes of the main thread's stack are certainly nobody's.
+Result<bool> CallSite::is_spare(const FrozenProcess& process, const proc::Area& stack, u64 length,
+                                u64 needed) {
+  if (stack.length() < needed) return false;
   const auto main = std::find_if(process.threads.begin(), process.threads.end(),
                                  [&](const auto& entry) { return entry.tid == process.pid; });
   if (main != process.threads.end() && !main->zombie) {
     const RemoteAddr sp = arch::stack_pointer(main->registers);
-    if (sp >= stack->start && sp < stack->end) {
-      if (sp - stack->start >= needed) return room;
-      return nowhere("the main stack is nearly full");
-    }
+    if (sp >= stack.start && sp < stack.end) return sp - stack.start >= needed;
   }
   // The main thread is elsewhere (a goroutine): untouched memory is certainly free, and so is the
   // frame of a checkpointer that was killed.
   Bytes content(needed);
-  TRY(process.memory.read(stack->start, content));
+  TRY(process.memory.read(stack.start, content));
   const ByteView all = content;
-  const ByteView rest = arch::holds_dead_frame(all, stack->start) ? all.subspan(length) : all;
-  const bool untouched =
-      std::all_of(rest.begin(), rest.end(), [](std::byte byte) { return byte == std::byte{}; });
-  return untouched ? Result<Room>(room) : nowhere("the main stack's low end has been in use");
+  const ByteView rest = arch::holds_dead_frame(all, stack.start) ? all.subspan(length) : all;
+  return std::all_of(rest.begin(), rest.end(), [](std::byte byte) { return byte == std::byte{}; });
 }
 
 }  // namespace stasis::trace

@@ -39,6 +39,8 @@ class CallSite {
   [[nodiscard]] const proc::Area* main_stack() const;
   [[nodiscard]] static bool is_own_stack(const proc::Area& area, const FrozenProcess& process,
                                          const FrozenThread& thread);
+  static Result<bool> is_spare(const FrozenProcess& process, const proc::Area& stack, u64 length,
+                               u64 needed);
   Result<Room> borrow(const FrozenProcess& process, const FrozenThread& thread, u64 length) const;
 
   std::vector<proc::Area> areas_;

@@ -110,6 +110,9 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
     for (size_t i = 0; i < process.threads.size(); ++i) {
       inside[process.threads[i].tid] = captured.threads[i].tid;
     }
+    // Frozen in the order of our ids; in namespaces below ours their own may ascend otherwise.
+    std::sort(captured.threads.begin() + 1, captured.threads.end(),
+              [](const auto& a, const auto& b) { return a.tid < b.tid; });
     builder.image.processes.push_back(std::move(captured));
   }
   TRY(builder.connect_mapped_contents());

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "capture/buffered_pages.h"
+#include "capture/outside_pipes.h"
 #include "engine/attempt.h"
 #include "engine/engine.h"
 #include "engine/scope.h"
@@ -24,6 +25,7 @@ Result<void> Attempt::prepare() {
   if (request_.accepted) request_.accepted(TRY(members_.now()));
   TRY(gather());
   if (handshake_->anybody()) TRY(survey());
+  report_.notes = capture::describe_outside_pipes(TRY(members_.now()));
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "arch/cpu_features.h"
 #include "arch/registers.h"
 #include "base/sys.h"
 #include "format/image_file.h"
@@ -84,7 +85,8 @@ bool asks_for_restart(i64 result) {
 // A call that goes on after a restart shows as restart_syscall the next time; the model also has
 // the number that it is really in. That of a call which is over means nothing to anybody: a thread
 // that is stopped on its way out of a call shows it, one that a timer interrupts right there not.
-void name_calls(model::Image& image) {
+// Extended state is brought into its one spelling.
+void normalise_threads(model::Image& image) {
   constexpr i64 kNone = -1;
   for (model::Process& process : image.processes) {
     for (model::Thread& thread : process.threads) {
@@ -96,6 +98,9 @@ void name_calls(model::Image& image) {
         arch::set_call_number(*registers, kNone);
       }
       thread.registers.general = arch::to_bytes(*registers);
+      if (!thread.registers.legacy) {
+        thread.registers.extended = arch::canonical_extended_state(thread.registers.extended);
+      }
     }
   }
 }
@@ -107,8 +112,8 @@ Result<format::OpenedImage> open_file(const std::string& path) {
 Result<std::vector<std::string>> compare(const Settings& settings) {
   auto a = TRY(open_file(settings.files[0]));
   auto b = TRY(open_file(settings.files[1]));
-  name_calls(a.image);
-  name_calls(b.image);
+  normalise_threads(a.image);
+  normalise_threads(b.image);
   auto lines = model::diff(a.image, b.image, settings.diff);
   if (!settings.contents) return lines;
   model::ContentsDiffOptions options;

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import fnmatch
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -61,7 +62,35 @@ class Fixture:
         return read(self.file("status")).strip()
 
     def until_waiting(self):
-        """Until a thread of it sleeps in the open() of the gate."""
+        """Until a thread of it sleeps in the open() of the gate, and all others are at rest: who is
+        still on its way somewhere would be seen at another place the next time."""
+        self.until_at_gate()
+        if "busy" not in self.hint:
+            until(self.is_at_rest, f"all threads of process {self.pid} to be at rest, not: "
+                                   f"{sorted(self.moving())}")
+
+    def moving(self, switches=None):
+        """Threads that run, or are held; `switches`: gets how often each one was switched."""
+        found = set()
+        for pid in [self.pid, *descendants(self.pid)]:
+            for tid in tids(pid):
+                status = read(f"/proc/{pid}/task/{tid}/status")
+                fields = dict(re.findall(r"^(\w+):\s*(.*)$", status, re.M))
+                held = self.restarted and fields.get("TracerPid") != "0"  # is still being built
+                if not fields or fields["State"][0] not in "STZ" or held:
+                    found.add((pid, tid, fields.get("State")))
+                elif switches is not None:
+                    switches[tid] = [fields[name] for name in fields if name.endswith("_switches")]
+        return found
+
+    def is_at_rest(self):
+        """Nobody runs, and nobody has run between two looks."""
+        spinning = 1 if "spins" in self.hint else 0
+        before, after = {}, {}
+        return (len(self.moving(before)) <= spinning and len(self.moving(after)) <= spinning
+                and before == after)
+
+    def until_at_gate(self):
         def waits():
             if self.process.poll() is not None:
                 raise Failed(f"ended with {self.process.returncode} instead of waiting: "

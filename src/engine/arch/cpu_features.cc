@@ -134,6 +134,27 @@ constexpr std::array<const char*, 20> kComponentNames = {
     "CET kernel",    "HDC",        "UINTR", "LBR",        "HWP",         "AMX tile config",
     "AMX tile data", "APX"};
 
+bool all_zero(ByteView bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
+}
+
+// FCW 0x37f, all else zeros; MXCSR, which lies between, belongs to no component.
+bool is_initial_x87(ByteView extended) {
+  constexpr u16 kInitialControl = 0x37f;
+  u16 control = 0;
+  std::memcpy(&control, extended.data(), sizeof control);
+  return control == kInitialControl && all_zero(extended.subspan(2, 22)) &&
+         all_zero(extended.subspan(32, 128));
+}
+
+bool is_initial(ByteView extended, u32 component) {
+  if (component == 0) return is_initial_x87(extended);
+  if (component == 1) return all_zero(extended.subspan(160, 256));  // xmm0 to xmm15
+  const auto [size, offset, flags, unused] = cpuid(13, component);
+  return size != 0 && u64{offset} + size <= extended.size() &&
+         all_zero(extended.subspan(offset, size));
+}
+
 u64 read_header(ByteView extended) {
   u64 components = 0;
   if (extended.size() >= kHeaderOffset + sizeof components) {
@@ -187,6 +208,19 @@ u64 extended_state_size() {
 
 u64 components_in_use(ByteView extended) {
   return read_header(extended);
+}
+
+Bytes canonical_extended_state(ByteView extended) {
+  Bytes state(extended.begin(), extended.end());
+  u64 header = read_header(extended);
+  for (u32 component = 0; component < 64; ++component) {
+    const u64 bit = u64{1} << component;
+    if ((header & bit) != 0 && is_initial(extended, component)) header &= ~bit;
+  }
+  if (state.size() >= kHeaderOffset + sizeof header) {
+    std::memcpy(&state[kHeaderOffset], &header, sizeof header);
+  }
+  return state;
 }
 
 std::vector<int> components_by_permission(u64 components) {

@@ -28,6 +28,10 @@ std::string component_names(u64 components);
 u64 extended_state_size();
 // Components that are not in their initial state in a thread's extended state.
 u64 components_in_use(ByteView extended);
+// The same state in one spelling: a component that holds its initial values is marked as not in use.
+// Whether the processor marks it so is up to it (XINUSE, Intel SDM volume 1, 13.6), and may differ
+// from one look to the next.
+Bytes canonical_extended_state(ByteView extended);
 // Components that a process must ask leave for before it can have them (AMX).
 std::vector<int> components_by_permission(u64 components);
 

@@ -83,3 +83,16 @@ TEST_CASE("state that may lie elsewhere is refused by name") {
   CHECK(adapted.error().what.find("AVX-512") != std::string::npos);
   CHECK(!arch::adapt_extended_state(state(832, 7, std::byte{7}), Bytes(512)).ok());
 }
+
+TEST_CASE("a component with initial values is marked as not in use, whatever the processor said") {
+  Bytes x87(2696);
+  x87[0] = std::byte{0x7f};
+  x87[1] = std::byte{0x03};
+  x87[160] = std::byte{1};  // xmm0
+  x87[512] = std::byte{0x3};
+  const Bytes canonical = arch::canonical_extended_state(x87);
+  CHECK(arch::components_in_use(canonical) == 0x2);
+  x87[32] = std::byte{1};  // st(0)
+  CHECK(arch::canonical_extended_state(x87) == x87);
+  CHECK(arch::canonical_extended_state(Bytes(16)) == Bytes(16));
+}

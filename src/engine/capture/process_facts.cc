@@ -73,10 +73,12 @@ Result<model::Process> process_facts(trace::FrozenProcess& process) {
   result.group = stat.group;
   result.session = stat.session;
   result.exit_signal = TRY(proc::read_exit(process.pid)).exit_signal;
-  result.credentials = credentials_of(status);
+  // Of a thread that lives: those of a first thread that has ended are what they were then.
+  const proc::Status living = TRY(proc::read_status(process.pid, live));
+  result.credentials = credentials_of(living);
   result.working_directory = TRY(sys::read_link(fmt::format("/proc/{}/cwd", live)));
   result.root_directory = TRY(sys::read_link(fmt::format("/proc/{}/root", live)));
-  result.umask = TRY(proc::read_status(process.pid, live)).umask;
+  result.umask = living.umask;
   result.personality = TRY(proc::read_personality(live));
   result.oom_score_adj = TRY(proc::read_oom_score_adj(process.pid));
   result.stopped = process.stopped;

@@ -34,13 +34,50 @@ bool is_exiting(Pid pid, Pid tid) {
   return !stat || (stat->flags & kExiting) != 0;
 }
 
+std::string_view seccomp_reason(u32 mode) {
+  if (mode == 1) return "runs in strict seccomp mode";
+  return "has a seccomp filter, which an ordinary user can neither read nor set again";
+}
+
+bool same_rights(const proc::Status& a, const proc::Status& b) {
+  return a.uids == b.uids && a.gids == b.gids && a.groups == b.groups &&
+         a.cap_effective == b.cap_effective && a.cap_permitted == b.cap_permitted &&
+         a.cap_inheritable == b.cap_inheritable && a.cap_bounding == b.cap_bounding &&
+         a.cap_ambient == b.cap_ambient;
+}
+
+// The kernel keeps filters, credentials and namespaces for each thread; what the C library sets, it
+// sets in all of them, but the bare system calls do not.
+void survey_thread(Pid pid, Pid tid, const proc::Status& live, Refusals& refusals) {
+  const auto status = proc::read_status(pid, tid);
+  if (!status || is_exiting(pid, tid)) return;
+  const std::string thread = fmt::format("thread {} ", tid);
+  if (status->seccomp != 0) {
+    refuse(refusals, pid, fmt::format("{}{}", thread, seccomp_reason(status->seccomp)));
+  }
+  if (!same_rights(*status, live)) {
+    refuse(refusals, pid,
+           thread + "has other user ids, groups or capabilities than thread " +
+               std::to_string(live.pid));
+  }
+  for (const std::string_view kind : {"net", "ipc", "uts", "mnt", "cgroup", "time"}) {
+    const auto own = sys::read_link(fmt::format("/proc/{}/task/{}/ns/{}", pid, tid, kind));
+    const auto others = sys::read_link(fmt::format("/proc/{}/task/{}/ns/{}", pid, live.pid, kind));
+    if (own.ok() && others.ok() && *own != *others) {
+      refuse(refusals, pid, fmt::format("{}is in a {} namespace of its own", thread, kind));
+    }
+  }
+}
+
 // Threads that have unshared what threads normally share cannot be described by our model.
 void survey_threads(Pid pid, Refusals& refusals) {
   const auto tids = proc::read_threads(pid);
   if (!tids) return;  // gone meanwhile: the freeze will say so
   const Pid live = proc::live_thread(pid);
+  const auto status = proc::read_status(pid, live);
   for (const Pid tid : *tids) {
     if (tid == live || tid == pid) continue;
+    if (status.ok()) survey_thread(pid, tid, *status, refusals);
     for (const auto& [type, what] : {std::pair{KCMP_FILES, "descriptor table"},
                                      std::pair{KCMP_FS, "working directory and umask"}}) {
       const auto same = sys::raw("compare", "threads", SYS_kcmp, live, tid, type, 0, 0);
@@ -114,10 +151,8 @@ void survey_status(Pid pid, Refusals& refusals) {
   const auto status = proc::read_status(pid, proc::live_thread(pid));
   if (!status) return;
   if (status->state == 'Z') refuse(refusals, pid, "it is a zombie: it has exited already");
-  if (status->seccomp == 1) refuse(refusals, pid, "it runs in strict seccomp mode");
-  if (status->seccomp == 2) {
-    refuse(refusals, pid,
-           "it has a seccomp filter, which an ordinary user can neither read nor set again");
+  if (status->seccomp != 0) {
+    refuse(refusals, pid, fmt::format("it {}", seccomp_reason(status->seccomp)));
   }
   if (status->thread_features.find("shstk") != std::string::npos) {
     refuse(refusals, pid, "it uses a shadow stack (CET), which cannot be moved to another process",
@@ -132,10 +167,12 @@ void survey_memory(Pid pid, Refusals& refusals) {
   refusals.insert(refusals.end(), found.begin(), found.end());
 }
 
-// Whether the process has ended by now: what can be seen of it says nothing then.
+// Whether the process has ended by now, or is about to: what can be seen of it says nothing then,
+// and what is gone with its memory is forbidden to an ordinary user (EACCES), not absent.
 bool has_ended(Pid pid) {
   const auto status = proc::read_status(pid);
-  return !status || status->state == 'X' || (status->state == 'Z' && status->threads <= 1);
+  if (!status || status->state == 'X') return true;
+  return status->threads <= 1 && (status->state == 'Z' || is_exiting(pid, pid));
 }
 
 void survey_process(Pid pid, Refusals& refusals) {
@@ -151,7 +188,7 @@ void survey_process(Pid pid, Refusals& refusals) {
 // Processes that come and go while we look spoil a look: another one is taken.
 void survey_descriptors(std::span<const Pid> pids, const CaptureOptions& options,
                         Refusals& refusals) {
-  constexpr int kTries = 5;
+  constexpr int kTries = 50;
   for (int i = 0; i < kTries; ++i) {
     std::vector<Pid> alive(pids.begin(), pids.end());
     std::erase_if(alive, has_ended);

@@ -110,6 +110,11 @@ class Finish {
     for (const Live& live : live_) {
       scripts.push_back({live.tid, last_thread_script(process_, *live.saved, now, own_namespace)});
     }
+    // A first thread that is to end stays visible as a zombie: with no rights that the others lack.
+    if (process_.threads.front().zombie) {
+      scripts.push_back(
+          {target_.pid(), credentials_script(process_.credentials, now, own_namespace)});
+    }
     (void)TRY(target_.run_together(scripts));
     return {};
   }

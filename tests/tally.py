@@ -3,6 +3,10 @@
 
   tally.py FILE...   FILE.json is a log of `meson test --logbase`, anything else the output of a step.
 
+Last it prints `N passed, N failed, N skipped`, and before that `unsteady: N NAMES`, where there are any: cases
+that failed first and passed when they were tried again, alone. They count as neither, and more than
+five of them are a failure of the whole.
+
 A step that ends with `N passed, N failed, N skipped` counts its cases; a doctest program counts its
 test cases; anything else counts as one."""
 
@@ -11,6 +15,8 @@ import re
 import sys
 
 PLAIN = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
+UNSTEADY = re.compile(r"^UNSTEADY (.*?): ", re.M)
+MOST_UNSTEADY = 5
 DOCTEST = re.compile(r"test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed")
 
 
@@ -31,6 +37,7 @@ def count(text, verdict):
 
 def main():
     total = [0, 0, 0]
+    unsteady = []
     for path in sys.argv[1:]:
         with open(path, errors="replace") as file:
             text = file.read()
@@ -44,7 +51,13 @@ def main():
             status = ended[-1] if ended else "none"
             parts = [(text, {"0": "PASS", "77": "SKIP"}.get(status, "FAIL"))]
         for output, verdict in parts:
+            unsteady += UNSTEADY.findall(output)
             total = [sum(pair) for pair in zip(total, count(output, verdict))]
+    if unsteady:
+        print(f"unsteady: {len(unsteady)} {', '.join(unsteady)}")
+    if len(unsteady) > MOST_UNSTEADY:
+        print(f"more than {MOST_UNSTEADY} unsteady cases: that is a failure")
+        total[1] += 1
     print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped")
     return 1 if total[1] or not total[0] else 0
 

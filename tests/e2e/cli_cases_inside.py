@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 from cli_targets import check, idle, looks_alive, saved_pids, wait_state
-from harness import LIMIT, children, descendants, read, status_field, until
+from harness import LIMIT, children, descendants, inside, read, status_field, until
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
 
@@ -154,16 +154,24 @@ def restarted_ids(case):
     image = case.checkpoint_kill(shell, shell.pid)
     for options in ([], ["--restore-pgid"], ["--restore-pgid", "--restore-sid"]):
         process = case.restart(image, "-v", *options, start_new_session=True)
-        until(lambda: sorted(descendants(process.pid)) == sorted(saved)
-              and all(status_field(pid, "TracerPid") == "0" for pid in saved),
-              f"all are there; {descendants(process.pid)} {saved} {read(process.log)}")
+
+
+        def restarted():
+            """Saved pid: pid here; init of private namespaces is none of them."""
+            found = {inside(pid): pid for pid in descendants(process.pid)
+                     if status_field(pid, "TracerPid") == "0"}
+            return {pid: found[pid] for pid in saved} if set(saved) <= set(found) else None
+        now = until(restarted, f"all are there; {descendants(process.pid)} {saved} {read(process.log)}")
         for each in saved:
-            group, session = ids(each)
+            group, session = ids(now[each])
             if options:
+                group = inside(now[each], "NSpgid")
                 check(group == saved[each][0], f"{options}: group {group}, was {saved[each][0]}")
             else:
                 check(group == process.pid, f"group {group}, not cr_restart's {process.pid}")
-            wanted = saved[each][1] if "--restore-sid" in options else process.pid
+            wanted = process.pid
+            if "--restore-sid" in options:
+                session, wanted = inside(now[each], "NSsid"), saved[each][1]
             check(session == wanted, f"{options}: session {session}, not {wanted}")
         end(process)
 
@@ -227,7 +235,7 @@ def cr_restart_inside_a_saved_tree(case):
     signals on and ends as its job ends."""
     for options in ([], ["--no-restore-pid"]):
         script, restart, job = job_under_a_script(case)
-        check(saved_pids(case, script.pid) == [script.pid, restart, job], "not all of them")
+        check(saved_pids(case, script.pid) == [script.pid, restart, inside(job)], "not all of them")
         image = case.checkpoint_kill(script, script.pid)
         until(lambda: not os.path.exists(f"/proc/{job}"), "the job is gone")
         again = case.restart(image, *options)
@@ -255,7 +263,7 @@ def omit_rules(case):
                                          ("--omit-never", True, True)):
         script, restart, job = job_under_a_script(case, option)
         for target, first, kept in ((script.pid, [script.pid], of_script), (restart, [], of_itself)):
-            wanted = first + ([restart] if kept else []) + [job]
+            wanted = first + ([restart] if kept else []) + [inside(job)]
             saved = saved_pids(case, target)
             check(saved == wanted, f"{option}: of {target} saved are {saved}, not {wanted}")
         wait_state(job, "S")

@@ -67,6 +67,12 @@ def status_field(pid, name, tid=None):
     return found.group(1) if found else ""
 
 
+def inside(pid, name="NSpid"):
+    """A process's id as it sees it itself: in private namespaces another one than here; 0: ended.
+    NSpgid, NSsid: its group, its session."""
+    return int((status_field(pid, name).split() or [0])[-1])
+
+
 def tids(pid):
     try:
         return sorted(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))

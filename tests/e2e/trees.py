@@ -15,8 +15,8 @@ import signal
 import sys
 import time
 
-from harness import (LIMIT, Commands, Failed, Report, adopt_orphans, init_adopts, read, read_bytes,
-                     said, until)
+from harness import (LIMIT, Commands, Failed, Report, adopt_orphans, init_adopts, inside, read, read_bytes,
+                     said, status_field, until)
 from job import Job
 from real_programs import need, program
 
@@ -169,21 +169,30 @@ def orphans(case):
             until(lambda: session_of(leader.pid, 3) == pids or restart.poll() is not None,
                   f"{pids} (and their parents) again; {said(restart)}")
         finally:
-            for pid in pids:
+            for pid in sleeps_of(leader.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
         if (status := restart.wait(LIMIT)) != -signal.SIGTERM:
             raise Failed(f"cr_restart ends with {status}, not as its eldest; {said(restart)}")
 
 
+def sleeps_of(session):
+    """The sleeps of a session that the session itself calls so."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        if read(f"/proc/{pid}/comm") == "sleep\n" and status_field(pid, "State")[:1] not in "ZX" \
+                and inside(pid, "NSsid") == session:
+            found.append(pid)
+    return found
+
+
 def session_of(session, count):
-    """pid: parent (0 for one of ours) of the sleeps of a session; {} unless there are so many."""
+    """pid: parent (0 for one of ours) of the sleeps of a session, as they see them; {} unless there are
+    so many."""
     found = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        stat = read(f"/proc/{name}/stat")
-        fields = stat.rpartition(")")[2].split()
-        if "(sleep)" in stat and fields[0] not in "ZX" and int(fields[3]) == session:
-            found[int(name)] = int(fields[1])
+    for pid in sleeps_of(session):
+        parent = status_field(pid, "PPid")
+        found[inside(pid)] = inside(parent) if parent != "0" else 0
     for pid, parent in found.items():
         if parent != 1 and parent not in found:
             found[pid] = 0

@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
+#include <system_error>
 
+#include "proc/status.h"
 #include "worker.h"
 
 namespace stasis::cli {
@@ -19,39 +22,76 @@ namespace {
 constexpr std::chrono::milliseconds kPatienceAfterSignal{5000};
 constexpr std::chrono::milliseconds kPatienceAfterLimit{2000};
 constexpr std::chrono::milliseconds kPatienceWithCallbacks{8000};
+constexpr std::chrono::milliseconds kPatienceWhileStopped{3000};
+constexpr std::chrono::milliseconds kLookEvery{100};
 
 }  // namespace
 
-CancelWatch::CancelWatch(i64 time_limit_ms, int limit_code, std::function<void()> last_act)
-    : limit_code_(limit_code), last_act_(std::move(last_act)) {
+CancelWatch::CancelWatch(i64 time_limit_ms, int limit_code, std::function<void()> last_act,
+                         Pid command)
+    : limit_code_(limit_code), last_act_(std::move(last_act)), command_(command) {
   if (time_limit_ms >= 0) {
     give_up_ = Clock::now() + std::chrono::milliseconds(time_limit_ms) + kPatienceAfterLimit;
   }
-  sigset_t set;
-  ::sigemptyset(&set);
+  ::sigemptyset(&set_);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, kParentDied}) {
     struct sigaction action = {};
     (void)::sigaction(signal, nullptr, &action);  // cannot fail: the number is valid
-    if (action.sa_handler != SIG_IGN) ::sigaddset(&set, signal);  // nohup: stays ignored
+    if (action.sa_handler != SIG_IGN) ::sigaddset(&set_, signal);  // nohup: stays ignored
   }
-  signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC));
+  signals_ = UniqueFd(::signalfd(-1, &set_, SFD_CLOEXEC));
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
-  if (!signals_ || !wake_) return;  // without descriptors the signals simply end the command
   // The thread must not take a signal that the engine waits for (SIGCHLD): it starts with all of
   // them blocked.
   sigset_t all;
   ::sigfillset(&all);
   (void)::pthread_sigmask(SIG_SETMASK, &all, &before_);  // fails only for a bad `how`
-  thread_ = std::thread([this] { watch(); });
+  if (signals_ && wake_) start_thread();
   (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  (void)::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  (void)::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+}
+
+// The user's limits may allow no thread, or no stack for one (ulimit -u, ulimit -v).
+void CancelWatch::start_thread() {
+  try {
+    thread_ = std::thread([this] { watch(); });
+  } catch (const std::system_error&) {
+  }
 }
 
 CancelWatch::~CancelWatch() {
-  if (!thread_.joinable()) return;
-  (void)::eventfd_write(wake_.get(), 1);  // an empty counter takes 1
-  thread_.join();
+  if (thread_.joinable()) {
+    (void)::eventfd_write(wake_.get(), 1);  // an empty counter takes 1
+    thread_.join();
+  }
   (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+bool CancelWatch::keep_going(u64 done, u64 total) {
+  if (total > 0) writing_ = true;
+  if (!thread_.joinable()) take_pending();
+  look_at_command(done, total);
+  return signal_ == 0 && !reason_;
+}
+
+void CancelWatch::take_pending() {
+  const timespec now = {};
+  siginfo_t info = {};
+  while (::sigtimedwait(&set_, &info, &now) > 0) take(info.si_signo, info.si_pid);
+}
+
+// What is written while the command is stopped may go to a reader that is stopped as well.
+void CancelWatch::look_at_command(u64 done, u64 total) {
+  const auto now = Clock::now();
+  if (command_ == 0 || now < next_look_) return;
+  next_look_ = now + kLookEvery;
+  const auto stat = proc::read_stat(command_);
+  command_stopped_ = stat.ok() && stat->state == 'T';
+  if (!command_stopped_ || total == 0 || done != last_done_) last_move_ = now;
+  last_done_ = done;
+  if (now - last_move_ < kPatienceWhileStopped) return;
+  reason_ = fail(ETIMEDOUT, "the command was stopped, and nothing takes what it writes",
+                 "the program goes on as before");
 }
 
 int CancelWatch::patience_ms() const {
@@ -84,7 +124,7 @@ void CancelWatch::watch() {
   }
 }
 
-// What was sent to our whole group comes twice: to us, and passed on by our parent.
+// What was sent to each of us comes twice: to us, and passed on by our parent.
 void CancelWatch::take(int signal, Pid sender) {
   int& times = sender == ::getppid() ? times_passed_on_ : times_asked_;
   if (++times > 1) die_of(signal_);

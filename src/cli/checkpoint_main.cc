@@ -1,9 +1,12 @@
 // cr_checkpoint: saves running processes to a context file.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <new>
 
+#include "apart.h"
 #include "backtrace/backtrace.h"
 #include "cancel.h"
 #include "checkpoint_options.h"
@@ -43,9 +46,27 @@ std::string summary(const engine::CheckpointReport& report) {
                      human_time(report.total_us));
 }
 
-int tell_failure(const CheckpointSettings& settings, const Error& error) {
+int tell_failure(const CheckpointSettings& settings, Error error) {
+  if (error.code == EMFILE && error.hint.empty()) {
+    error.hint = "allow more open files (ulimit -n)";
+  }
   settings.console.fail(error, checkpoint_failure(error.code));
   return exit_code(error.code);
+}
+
+// Memory may be limited (ulimit -v): what was begun is undone on the way out.
+Result<engine::CheckpointReport> without_exceptions(engine::CheckpointRequest request) {
+  try {
+    return engine::checkpoint(std::move(request));
+  } catch (const std::bad_alloc&) {
+    return fail(ENOMEM, "cannot save: Cannot allocate memory",
+                "the program goes on as before; give the command more memory (ulimit -v)");
+  }
+}
+
+std::span<const char* const> behind_first(ArgumentWords words) {
+  const std::span<const char* const> all(words);
+  return all.subspan(all.empty() ? 0 : 1);
 }
 
 // What --time's last resort says; the work itself is stuck.
@@ -53,26 +74,32 @@ void tell_stuck(const Console& console) {
   console.say(checkpoint_failure(ETIMEDOUT) + "\n");
 }
 
-int save(const CheckpointSettings& settings) {
+// `command`: the visible process, if that is another one.
+int save(const CheckpointSettings& settings, Pid command) {
   // A full pipe reader that goes away, or a file size limit, is an error to be told, not a death.
   (void)std::signal(SIGPIPE, SIG_IGN);
   (void)std::signal(SIGXFSZ, SIG_IGN);
   auto request = to_request(settings);
   if (!request) return tell_failure(settings, request.error());
   ProgressLine line(fmt::format("saving {}", settings.target), !settings.console.quiet);
-  CancelWatch watch(settings.time_limit_ms, exit_code(ETIMEDOUT),
-                    [&settings] { tell_stuck(settings.console); });
+  CancelWatch watch(
+      settings.time_limit_ms, exit_code(ETIMEDOUT), [&settings] { tell_stuck(settings.console); },
+      command);
   request->write.progress = [&](u64 done, u64 total) {
-    line.show(done, total);
-    if (total > 0) watch.note_writing();
-    return watch.signal() == 0;
+    if (watch.command_is_stopped()) {
+      line.clear();  // the terminal is the shell's
+    } else {
+      line.show(done, total);
+    }
+    return watch.keep_going(done, total);
   };
   request->explain_late = [](const model::Image& image, model::PageSource& pages,
                              std::span<const Pid> tids) { return backtraces(image, pages, tids); };
-  const auto report = engine::checkpoint(std::move(*request));
+  const auto report = without_exceptions(std::move(*request));
   line.clear();
   if (!report) {
-    const int code = tell_failure(settings, report.error());
+    const bool stalled = report.error().code == ECANCELED && watch.reason();
+    const int code = tell_failure(settings, stalled ? *watch.reason() : report.error());
     if (report.error().code == ECANCELED && watch.signal() != 0) die_of(watch.signal());
     return code;
   }
@@ -81,15 +108,22 @@ int save(const CheckpointSettings& settings) {
   return 0;
 }
 
-int save_in_child(const CheckpointSettings& settings) {
-  if (is_our_descendant(settings.target)) return save(settings);
-  const auto code = run_in_child(settings.fd.value_or(-1), [&settings] { return save(settings); });
+int save_in_child(const CheckpointSettings& settings, ArgumentWords words) {
+  if (is_for_us_alone(settings.target)) {
+    refuse_stops();
+    return save(settings, 0);
+  }
+  const Pid command = ::getpid();
+  const auto code =
+      run_in_child(settings.fd.value_or(-1), fmt::format("stasis-worker {}", settings.target),
+                   words, [&settings, command] { return save(settings, command); });
   return code ? *code : tell_failure(settings, code.error());
 }
 
-int run(std::span<const char* const> arguments) {
+int run(ArgumentWords words) {
+  fill_standard_descriptors();
   CheckpointSettings settings;
-  const auto parsed = parse_checkpoint(settings, arguments);
+  const auto parsed = parse_checkpoint(settings, behind_first(words));
   if (settings.help) {
     const std::string synopsis = fmt::format("{} [options] ID", kCommand);
     return answer(usage_text(synopsis, checkpoint_options(settings))) ? 0 : exit_code(EIO);
@@ -102,13 +136,12 @@ int run(std::span<const char* const> arguments) {
     return exit_code(parsed.error().code);
   }
   settings.console.set_up_log();
-  return settings.check ? check_only(settings) : save_in_child(settings);
+  return settings.check ? check_only(settings) : save_in_child(settings, words);
 }
 
 }  // namespace
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
-  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+  return stasis::cli::run({argv, static_cast<size_t>(argc)});
 }

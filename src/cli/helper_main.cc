@@ -89,10 +89,10 @@ Result<void> save(const Head& head, HelperReply& reply) {
   TRY(parse_checkpoint(settings, head.options));
   engine::CheckpointRequest request = TRY(to_request(settings));
   if (settings.fd) (void)::close(*settings.fd);  // the request has a duplicate
-  const CancelWatch watch(settings.time_limit_ms, 1, [&reply] {
+  CancelWatch watch(settings.time_limit_ms, 1, [&reply] {
     reply.failed(fail(ETIMEDOUT, "the time limit has passed, and the context file takes no more"));
   });
-  request.write.progress = [&watch](u64, u64) { return watch.signal() == 0; };
+  request.write.progress = [&watch](u64 done, u64 total) { return watch.keep_going(done, total); };
   request.signal = head.early ? -settings.signal : settings.signal;
   request.requester = head.requester;
   request.prohibit_self = head.not_self;

@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 
+#include "apart.h"
 #include "base/sys.h"
 
 namespace stasis::cli {
@@ -16,6 +18,11 @@ Result<engine::CheckpointRequest> to_request(const CheckpointSettings& settings)
   request.target = settings.target;
   request.scope = settings.scope;
   if (settings.fd) {
+    if (!was_given(*settings.fd)) {
+      return Result<engine::CheckpointRequest>(
+                 sys::error_of(EBADF, "use", fmt::format("descriptor {}", *settings.fd)))
+          .context(fmt::format("--fd {}", *settings.fd));
+    }
     request.fd = TRY(sys::duplicate(*settings.fd).context(fmt::format("--fd {}", *settings.fd)));
   } else {
     request.file = context_file_name(settings);

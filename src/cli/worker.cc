@@ -1,4 +1,4 @@
-// Fork, wait, pass on. The parent's wait is one plain waitpid(2): begun anew in a restored copy it
+// Fork, wait, pass on. The parent's wait is one waitpid(2): begun anew in a restored copy it
 // fails with ECHILD, which is the sign that the checkpoint was made and that this is the copy.
 #include "worker.h"
 
@@ -22,11 +22,10 @@ constexpr std::array kPassedOn = {SIGINT, SIGTERM, SIGHUP};
 volatile sig_atomic_t worker = 0;  // a signal handler can be told in no other way
 
 // In a restored copy the number may be somebody else's: only a child of ours is signalled.
-void pass_on(int signal, siginfo_t* info, void*) {
+void pass_on(int signal) {
   siginfo_t unused = {};
   if (::waitid(P_PID, static_cast<id_t>(worker), &unused, WEXITED | WNOHANG | WNOWAIT) != 0) return;
-  // A terminal has sent it to the child as well.
-  if (info->si_code != SI_KERNEL) (void)::kill(static_cast<Pid>(worker), signal);
+  (void)::kill(static_cast<Pid>(worker), signal);
 }
 
 sigset_t passed_on() {
@@ -41,8 +40,8 @@ void catch_signals() {
     struct sigaction action = {};
     (void)::sigaction(signal, nullptr, &action);  // cannot fail: the number is valid
     if (action.sa_handler == SIG_IGN) continue;   // nohup
-    action.sa_sigaction = pass_on;
-    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    action.sa_handler = pass_on;
+    action.sa_flags = SA_RESTART;
     action.sa_mask = passed_on();
     (void)::sigaction(signal, &action, nullptr);
   }
@@ -54,10 +53,15 @@ void follow_parent(Pid parent) {
   if (::getppid() != parent) ::_exit(1);  // it died before; nothing has been touched
 }
 
+// Its stop would be the target's.
 int wait_for_worker() {
   int status = 0;
-  while (::waitpid(static_cast<Pid>(worker), &status, 0) != worker) {
-    if (sys::last_code() != EINTR) return 0;  // no child: we are the restored copy
+  while (true) {
+    const pid_t pid = ::waitpid(static_cast<Pid>(worker), &status, WUNTRACED);
+    if (pid < 0 && sys::last_code() != EINTR) return 0;  // no child: we are the restored copy
+    if (pid != worker) continue;
+    if (!WIFSTOPPED(status)) break;
+    (void)::kill(static_cast<Pid>(worker), SIGCONT);
   }
   if (WIFSIGNALED(status)) {
     die_of(WTERMSIG(status));
@@ -68,7 +72,8 @@ int wait_for_worker() {
 
 }  // namespace
 
-Result<int> run_in_child(int fd, const std::function<int()>& work) {
+Result<int> run_in_child(int fd, const std::string& title, ArgumentWords words,
+                         const std::function<int()>& work) {
   // Ignored, the kernel would reap the child and its status would be lost.
   (void)std::signal(SIGCHLD, SIG_DFL);
   // For Yama, where there is one: the child may freeze us. And we pass for a program with
@@ -84,6 +89,8 @@ Result<int> run_in_child(int fd, const std::function<int()>& work) {
   if (child == 0) {
     follow_parent(parent);
     (void)::sigprocmask(SIG_SETMASK, &before, nullptr);
+    leave_session();
+    rename_process("stasis-worker", title, words);
     return work();
   }
   worker = child;
@@ -93,7 +100,9 @@ Result<int> run_in_child(int fd, const std::function<int()>& work) {
   return wait_for_worker();
 }
 
-bool is_our_descendant(Pid pid) {
+bool is_for_us_alone(Pid pid) {
+  const auto scope = sys::read_file("/proc/sys/kernel/yama/ptrace_scope");
+  if (!scope || scope->starts_with('0')) return false;
   const Pid self = ::getpid();
   while (pid > 1) {
     const auto stat = proc::read_stat(pid);

@@ -1,5 +1,7 @@
-// cr_checkpoint's two processes. The child does all the work and all the talking; the parent only
-// waits for it, so that the parent can be part of what is saved: a shell that waits for
+// cr_checkpoint's two processes; a third one writes (engine/writer.h). The child, the worker, does
+// all the work and all the talking, in a session and under a name of its own, so that nothing that
+// happens to the command happens to it: a target that it holds would stand still for ever. The
+// parent only waits for it, so that the parent can be part of what is saved: a shell that waits for
 // cr_checkpoint is saved with it, and in the restored copy the parent finds no child and ends with
 // 0. For that the parent holds nothing of the child's: no pipe, no descriptor.
 #pragma once
@@ -7,6 +9,7 @@
 #include <csignal>
 #include <functional>
 
+#include "apart.h"
 #include "base/result.h"
 #include "base/types.h"
 
@@ -16,12 +19,15 @@ namespace stasis::cli {
 inline constexpr int kParentDied = SIGUSR2;
 
 // Runs `work` in a child and returns its value in both processes; the parent dies of the signal
-// that its child died of. SIGINT, SIGTERM and SIGHUP that reach the parent alone are passed on.
-// `fd` (negative: none) is closed in the parent. The error is fork's.
-Result<int> run_in_child(int fd, const std::function<int()>& work);
+// that its child died of. SIGINT, SIGTERM and SIGHUP are passed on; a child that was stopped is
+// continued. `fd` (negative: none) is closed in the parent. The child is shown as `title`. The
+// error is fork's.
+Result<int> run_in_child(int fd, const std::string& title, ArgumentWords words,
+                         const std::function<int()>& work);
 
-// Whether `pid` descends from this process. Such a target is outside of nobody's reach but a
-// child's, which Yama takes for a stranger: for it the work is done without a child.
-bool is_our_descendant(Pid pid);
+// Whether a child of this process may not trace `pid`, though this process may: where Yama allows
+// it to ancestors only, and this process is one. For such a target the work is done without a
+// child.
+bool is_for_us_alone(Pid pid);
 
 }  // namespace stasis::cli

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 
+from cli_cases_accidents import ACCIDENT_CASES
 from cli_cases_callbacks import CALLBACK_CASES
 from cli_cases_checkpoint import CONTENT_CASES, DESTINATION_CASES
 from cli_cases_info import INFO_CASES, RUN_CASES
@@ -274,7 +275,7 @@ def main():
     options = parser.parse_args()
     groups = (CHECKPOINT_CASES, DESTINATION_CASES, CONTENT_CASES, RESTART_CASES, JOB_CASES,
               INSIDE_CASES, RESTART_INSIDE_CASES, CALLBACK_CASES, RUN_CASES, INFO_CASES,
-              RESTARTABLE_CASES)
+              RESTARTABLE_CASES, ACCIDENT_CASES)
     cases = [(body.__name__, body) for bodies in groups for body in bodies
              if not options.patterns
              or any(fnmatch.fnmatch(body.__name__, pattern) for pattern in options.patterns)]

@@ -11,6 +11,7 @@
 #include "engine/deadline.h"
 #include "engine/engine.h"
 #include "engine/members.h"
+#include "engine/writer.h"
 #include "format/destination.h"
 #include "notify/notify.h"
 #include "trace/freeze.h"
@@ -57,6 +58,8 @@ class Attempt {
   [[nodiscard]] bool may_thaw_early() const;
   [[nodiscard]] bool commits_frozen() const;
   [[nodiscard]] bool cancelled() const;
+  [[nodiscard]] Writer::KeepGoing until_late() const;
+  Error in_time(Error error) const;
   [[nodiscard]] capture::CaptureOptions options() const;
   [[nodiscard]] std::set<u64> handles() const;
 
@@ -72,7 +75,8 @@ class Attempt {
   std::optional<trace::Freeze> freeze_;
   std::vector<trace::FrozenProcess> aside_;  // frozen, but not saved
   std::optional<capture::Captured> captured_;
-  std::vector<Pid> saved_;  // pids of the image, as we know them
+  std::optional<Writer> writer_;  // ends before what it uses
+  std::vector<Pid> saved_;        // pids of the image, as we know them
 };
 
 }  // namespace stasis::engine

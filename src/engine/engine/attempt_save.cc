@@ -127,22 +127,31 @@ bool Attempt::commits_frozen() const {
   return request_.signal != 0 || handshake_->anybody();
 }
 
-Result<void> Attempt::write() {
-  format::WriteOptions limited = request_.write;
-  limited.progress = [this](u64 done, u64 total) {
+Writer::KeepGoing Attempt::until_late() const {
+  return [this](u64 done, u64 total) {
     return !deadline_.passed() &&
            (!request_.write.progress || request_.write.progress(done, total));
   };
-  auto written =
-      format::write_image(destination_->fd(), captured_->image, *captured_->pages, limited);
-  if (!written && deadline_.passed()) return deadline_.error();
-  report_.written = TRY(std::move(written));
+}
+
+Error Attempt::in_time(Error error) const {
+  return deadline_.passed() ? deadline_.error() : std::move(error);
+}
+
+Result<void> Attempt::write() {
+  writer_.emplace(
+      TRY(Writer::start(*destination_, captured_->image, *captured_->pages, request_.write)));
+  auto written = writer_->written(until_late());
+  if (!written) return in_time(std::move(written).take_error());
+  report_.written = *written;
   report_.memory_bytes = report_.written.page_bytes;
   return {};
 }
 
 Result<void> Attempt::commit() {
-  return destination_->commit();
+  auto committed = writer_->commit(until_late());
+  if (!committed) return in_time(std::move(committed).take_error());
+  return {};
 }
 
 Result<void> Attempt::thaw() {
@@ -185,10 +194,12 @@ Result<void> Attempt::finish() {
   return send_signal(later, request_.signal);
 }
 
+// They run on first; the writer may take its time to end.
 void Attempt::give_up(int code) {
-  captured_.reset();
   freeze_.reset();
   if (handshake_) handshake_->abort(code);
+  writer_.reset();
+  captured_.reset();
 }
 
 }  // namespace stasis::engine

@@ -24,6 +24,11 @@ bool has_ended(Pid pid, char state) {
   return !status || status->threads <= 1;
 }
 
+// A stranger's, where /proc is mounted with hidepid=.
+bool is_hidden(const Error& error) {
+  return error.code == EPERM || error.code == EACCES;
+}
+
 // What is to be known of a process to order it.
 struct Found {
   Pid parent = 0;
@@ -45,16 +50,19 @@ Result<ScopeMembers> only_process(Pid pid, const proc::Status& status) {
 }
 
 // Appends all descendants level by level.
-void add_descendants(ScopeMembers& found) {
+Result<void> add_descendants(ScopeMembers& found) {
   for (size_t next = 0; next < found.pids.size(); ++next) {
     const auto children = proc::read_children(found.pids[next]);
+    if (!children && !proc::says_gone(children.error())) return children.error();
     if (!children) continue;  // it has ended meanwhile
     for (const Pid child : *children) {
       const auto stat = proc::read_stat(child);
+      if (!stat && !proc::says_gone(stat.error())) return stat.error();
       if (!stat || child == ::getpid()) continue;
       (has_ended(child, stat->state) ? found.zombies : found.pids).push_back(child);
     }
   }
+  return {};
 }
 
 // All processes with the id, parents before children.
@@ -62,6 +70,7 @@ Result<ScopeMembers> with_id(Pid id, Scope scope) {
   std::map<Pid, Found> all;
   for (const Pid pid : TRY(sys::list_numbers("/proc"))) {
     const auto stat = proc::read_stat(pid);
+    if (!stat && !proc::says_gone(stat.error()) && !is_hidden(stat.error())) return stat.error();
     if (!stat || pid == ::getpid()) continue;
     if ((scope == Scope::kGroup ? stat->group : stat->session) != id) continue;
     all[pid] = {.parent = stat->parent, .ended = has_ended(pid, stat->state)};
@@ -96,9 +105,9 @@ Result<ScopeMembers> find_scope(Pid target, Scope scope) {
     found = TRY(with_id(target, scope));
   } else {
     const auto status = proc::read_status(target);
-    if (!status) return nobody(target, scope);
+    if (!status) return proc::says_gone(status.error()) ? nobody(target, scope) : status.error();
     found = TRY(only_process(status->tgid, *status));
-    if (scope == Scope::kTree) add_descendants(found);
+    if (scope == Scope::kTree) TRY(add_descendants(found));
     std::erase(found.pids, ::getpid());
   }
   if (found.pids.empty()) return nobody(target, scope);

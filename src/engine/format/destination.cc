@@ -102,7 +102,17 @@ Destination::Destination(Destination&& other) noexcept
       committed_(std::exchange(other.committed_, true)) {}
 
 Destination::~Destination() {
+  discard();
+}
+
+void Destination::discard() {
   if (!committed_ && is_still_ours()) (void)::unlink(working_.c_str());  // nobody left to tell
+  disown();
+}
+
+void Destination::disown() {
+  committed_ = true;
+  fd_.reset();
 }
 
 Result<Destination> Destination::create(const std::string& path,

@@ -34,6 +34,10 @@ class Destination {
   [[nodiscard]] const std::string& written_path() const { return working_; }  // while writing
   // Sync, close, rename, sync the directory. fd() is gone afterwards.
   Result<void> commit();
+  // Another process, forked from this one, has committed it: nothing is left to remove.
+  void disown();
+  // Removes what was not committed.
+  void discard();
 
  private:
   Destination() = default;

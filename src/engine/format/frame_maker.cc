@@ -2,6 +2,7 @@
 #include "format/frame_maker.h"
 
 #include <fmt/format.h>
+#include <zstd_errors.h>
 
 #include <cerrno>
 #include <cstring>
@@ -110,6 +111,8 @@ Result<void> FrameMaker::compress(Frame& out, ByteView contents) {
   out.stored = ZSTD_compress2(context_.get(), out.buffer.data(), out.buffer.size(), contents.data(),
                               contents.size());
   if (ZSTD_isError(out.stored) == 0) return {};
+  const bool no_memory = ZSTD_getErrorCode(out.stored) == ZSTD_error_memory_allocation;
+  if (no_memory) return fail(ENOMEM, "cannot compress pages: Cannot allocate memory");
   return fail(EIO, fmt::format("cannot compress pages: {}", ZSTD_getErrorName(out.stored)));
 }
 

@@ -4,7 +4,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <new>
 #include <system_error>
 
 namespace stasis::format {
@@ -17,6 +19,15 @@ unsigned usable_cpus() {
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;  // more CPUs than cpu_set_t holds
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+// An exception would end the whole program.
+Result<void> make(FrameMaker& maker, const Batch& batch, Frame& frame) {
+  try {
+    return maker.make(batch, frame);
+  } catch (const std::bad_alloc&) {
+    return fail(ENOMEM, "cannot compress: Cannot allocate memory");
+  }
 }
 
 }  // namespace
@@ -66,7 +77,7 @@ void Pipeline::work() {
   FrameMaker maker(plan_, areas_, pages_, options_);
   while (const auto batch = claim()) {
     Slot& mine = slot(*batch);
-    auto made = maker.make(plan_.batches[*batch], mine.frame);
+    auto made = make(maker, plan_.batches[*batch], mine.frame);
     {
       const std::lock_guard lock(mutex_);
       mine.made = std::move(made);

@@ -142,6 +142,10 @@ Result<Status> parse_status(std::string_view text) {
   return status;
 }
 
+bool says_gone(const Error& error) {
+  return error.code == ENOENT || error.code == ESRCH;
+}
+
 Result<Status> read_status(Pid pid) {
   return parse_status(TRY(sys::read_file(fmt::format("/proc/{}/status", pid))));
 }

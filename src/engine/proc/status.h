@@ -31,6 +31,10 @@ struct Status {
   u64 locked_kb = 0;
   bool thp_enabled = true;  // THP_enabled; prctl(PR_SET_THP_DISABLE) makes it 0
 };
+// Whether an answer of /proc says that the process or thread is no more, and not that we cannot
+// look (EMFILE, ENOMEM, ...).
+bool says_gone(const Error& error);
+
 Result<Status> parse_status(std::string_view text);
 Result<Status> read_status(Pid pid);
 Result<Status> read_status(Pid pid, Pid tid);

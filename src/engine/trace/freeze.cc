@@ -35,6 +35,7 @@ Result<void> refuse_early(Pid pid) {
 Result<std::vector<Pid>> all_alive(const std::vector<Pid>& pids) {
   for (const Pid pid : pids) {
     const auto status = proc::read_status(pid);
+    if (!status && !proc::says_gone(status.error())) return status.error();
     const bool ended =
         !status || status->state == 'X' || (status->state == 'Z' && status->threads <= 1);
     if (ended) return fail(ESRCH, fmt::format("process {} has exited", proc::describe(pid)));

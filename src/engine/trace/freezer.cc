@@ -80,6 +80,7 @@ Result<std::vector<Pid>> Freezer::seize_new(SleepClock& clock) {
   std::vector<Pid> found;
   for (const Pid pid : pids_) {
     const auto tids = proc::read_threads(pid);
+    if (!tids && !proc::says_gone(tids.error())) return tids.error();
     if (!tids) continue;  // it has ended: the next round knows
     const bool is_new = !threads_.contains(pid);
     if (is_new && must_run_on(pid)) continue;

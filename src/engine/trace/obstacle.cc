@@ -121,6 +121,7 @@ Error diagnose(Pid pid, const proc::Status& status) {
 
 std::optional<Error> tracing_obstacle(Pid pid) {
   const auto status = proc::read_status(pid);
+  if (!status && !proc::says_gone(status.error())) return status.error();
   if (!status) return fail(ESRCH, fmt::format("there is no process {}", pid));
   if (status->tracer != 0 && status->tracer != ::gettid()) {
     return fail(
@@ -157,6 +158,7 @@ std::optional<Error> new_process_obstacle(bool elsewhere) {
 
 std::optional<Error> call_obstacle(Pid pid, Pid tid) {
   const auto status = proc::read_status(pid, tid);
+  if (!status && !proc::says_gone(status.error())) return status.error();
   if (!status) return fail(ESRCH, fmt::format("there is no thread {} of process {}", tid, pid));
   if (status->seccomp != 0) {
     return fail(EOPNOTSUPP,

@@ -81,7 +81,8 @@ Result<void> RemoteMemory::read(std::span<const RemoteSpan> spans, ByteSpan out)
       got = static_cast<u64>(result);
     } else {
       Error error = sys::last_error("read", place(pid_, spans.front().start, wanted));
-      if (error.code != EFAULT && error.code != EINTR) return error;
+      // EPERM: Yama lets only the tracer's process call this, but not only it read the file.
+      if (error.code != EFAULT && error.code != EINTR && error.code != EPERM) return error;
     }
     if (got == 0) {
       // The first page resists: the rest of its span by the other way.

@@ -4,9 +4,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <cmath>
 #include <csignal>
-#include <cstdlib>
 #include <limits>
 
 namespace stasis::cli {
@@ -135,17 +133,6 @@ void add_messages(std::vector<Option>& table, CheckpointSettings& s) {
   table.push_back(
       {"", "kmsg-error", "", "on failure print the reasons too (default)", details(true)});
   table.push_back({"", "kmsg-warning", "", "the same, and warnings", details(true)});
-}
-
-// Seconds, with a fraction if wanted, as milliseconds.
-Result<i64> parse_seconds(Value text) {
-  const std::string copy(text);
-  char* end = nullptr;
-  const double seconds = std::strtod(copy.c_str(), &end);
-  if (copy.empty() || *end != '\0' || !std::isfinite(seconds) || seconds < 0 || seconds > 1e9) {
-    return fail(kUsageError, fmt::format("invalid time '{}': expected seconds", text));
-  }
-  return static_cast<i64>(std::ceil(seconds * 1000));
 }
 
 Result<format::Compression> parse_compression(Value text) {

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 namespace stasis::cli {
@@ -172,6 +174,16 @@ Result<long> parse_number(std::string_view text, long lowest, long highest,
                                    lowest, highest));
   }
   return number;
+}
+
+Result<i64> parse_seconds(std::string_view text) {
+  const std::string copy(text);
+  char* end = nullptr;
+  const double seconds = std::strtod(copy.c_str(), &end);
+  if (copy.empty() || *end != '\0' || !std::isfinite(seconds) || seconds < 0 || seconds > 1e9) {
+    return fail(kUsageError, fmt::format("invalid time '{}': expected seconds", text));
+  }
+  return static_cast<i64>(std::ceil(seconds * 1000));
 }
 
 Result<int> parse_signal(std::string_view text, std::string_view option) {

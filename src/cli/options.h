@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/types.h"
 
 namespace stasis::cli {
 
@@ -46,6 +47,8 @@ std::vector<std::string> spellings(const Option& option);
 // A decimal number in [lowest, highest], or a usage error that names the option.
 Result<long> parse_number(std::string_view text, long lowest, long highest,
                           std::string_view option);
+// Seconds, with a fraction if wanted, as milliseconds; or a usage error.
+Result<i64> parse_seconds(std::string_view text);
 // A signal's number or name ("10", "USR1", "SIGUSR1"), or a usage error.
 Result<int> parse_signal(std::string_view text, std::string_view option);
 

@@ -16,14 +16,27 @@ ProgressLine::ProgressLine(std::string title, bool allowed)
       enabled_(allowed && ::isatty(STDERR_FILENO) == 1),
       next_(started_ + std::chrono::milliseconds(500)) {}
 
-void ProgressLine::show(u64 done, u64 total) {
+bool ProgressLine::is_due() {
   const auto now = Clock::now();
-  if (!enabled_ || now < next_) return;
+  if (!enabled_ || now < next_) return false;
   next_ = now + std::chrono::milliseconds(200);
-  const double seconds = std::chrono::duration<double>(now - started_).count();
-  fmt::print(stderr, "\r{}\033[K", progress_text(title_, done, total, seconds));
+  return true;
+}
+
+void ProgressLine::draw(const std::string& text) {
+  fmt::print(stderr, "\r{}\033[K", text);
   (void)std::fflush(stderr);  // a terminal that is gone is no reason to stop
   drawn_ = true;
+}
+
+void ProgressLine::show(u64 done, u64 total) {
+  if (!is_due()) return;
+  const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
+  draw(progress_text(title_, done, total, seconds));
+}
+
+void ProgressLine::show_walk(u64 done, u64 total) {
+  if (is_due()) draw(walk_text(title_, done, total));
 }
 
 void ProgressLine::clear() {
@@ -31,6 +44,12 @@ void ProgressLine::clear() {
   fmt::print(stderr, "\r\033[K");
   (void)std::fflush(stderr);
   drawn_ = false;
+}
+
+std::string walk_text(std::string_view title, u64 done, u64 total) {
+  const double share =
+      total == 0 ? 0 : static_cast<double>(std::min(done, total)) / static_cast<double>(total);
+  return fmt::format("{}: walking the pid counter: {:.0f}% of {} ids", title, share * 100, total);
 }
 
 std::string progress_text(std::string_view title, u64 done, u64 total, double seconds) {

@@ -18,16 +18,23 @@ class ProgressLine {
   ~ProgressLine() { clear(); }
 
   void show(u64 done, u64 total);
+  // The same, of ids that the kernel's pid counter passes.
+  void show_walk(u64 done, u64 total);
   void clear();  // wipes the line; a later show() draws it again
 
  private:
   using Clock = std::chrono::steady_clock;
+  bool is_due();
+  void draw(const std::string& text);
   std::string title_;
   bool enabled_;
   bool drawn_ = false;
   Clock::time_point started_ = Clock::now();
   Clock::time_point next_;
 };
+
+// "restarting job.ctx: walking the pid counter: 45% of 4194304 ids".
+std::string walk_text(std::string_view title, u64 done, u64 total);
 
 // What the line says: "saving process 4711: 45% of 2.7 GiB, 810 MiB/s".
 std::string progress_text(std::string_view title, u64 done, u64 total, double seconds);

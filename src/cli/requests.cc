@@ -66,6 +66,7 @@ engine::RestartRequest to_request(const RestartSettings& settings, UniqueFd sour
   request.allow_namespaces = settings.allow_namespaces;
   request.namespaces_if_held = settings.namespaces_if_held;
   request.namespaces_if_strangers = settings.allow_namespaces;
+  request.walk_time_ms = settings.walk_time_ms;
   request.restore_group = settings.restore_group;
   request.restore_session = settings.restore_session;
   request.ignore_cpu_features = settings.ignore_cpu_features;

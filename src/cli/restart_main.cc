@@ -63,6 +63,10 @@ int restart_job(const RestartSettings& settings) {
     line.show(done, total);
     return signals.cancel_requested() == 0;
   };
+  request.walk_progress = [&](u64 done, u64 total) {
+    line.show_walk(done, total);
+    return signals.cancel_requested() == 0;
+  };
   const auto report = engine::restart(std::move(request));
   line.clear();
   if (!report) {

@@ -88,6 +88,13 @@ void add_ids(std::vector<Option>& table, RestartSettings& s) {
                    namespaces(true)});
   table.push_back(
       {"", "no-namespaces", "", "... nor if they would take too long to get", namespaces(false)});
+  table.push_back({"", "pid-walk-time", "SEC",
+                   "walk the kernel's pid counter for SEC seconds at most (0: not at all; default: "
+                   "5, and 600 where there are no namespaces)",
+                   [&s](Value value) -> Result<void> {
+                     s.walk_time_ms = TRY(parse_seconds(value));
+                     return {};
+                   }});
 }
 
 void add_files(std::vector<Option>& table, RestartSettings& s) {

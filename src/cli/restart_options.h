@@ -25,6 +25,7 @@ struct RestartSettings {
   bool restore_group = false, restore_session = false;
   bool allow_namespaces = true;     // when the ids would take too long to get
   bool namespaces_if_held = false;  // ... or are in use
+  std::optional<i64> walk_time_ms;  // of the pid counter; 0: none
   bool ignore_cpu_features = false;
   int signal = 0;
   cri_omit_rule omit = CRI_OMIT_MAYBE;

@@ -81,6 +81,8 @@ struct RestartRequest {
   bool allow_namespaces = true;          // rung 3 of the ladder
   bool namespaces_if_held = false;       // ... when an id is in use here, too; else EBUSY then
   bool namespaces_if_strangers = false;  // ... if by no program of the name of one that was saved
+  // How long a walk of the pid counter may take; none: what BuildOptions says.
+  std::optional<i64> walk_time_ms;
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
   int signal = 0;  // sent once rebuilt, before BLCR's default (as before the checkpoint)
@@ -88,6 +90,8 @@ struct RestartRequest {
   std::function<void(Pid)> made_for_parent;  // then: each child that it gets, though killed again
   Pid requester = 0;                         // whom callbacks are told of; 0: this process
   Progress progress;
+  // While the pid counter is walked, in ids; false: give up.
+  std::function<bool(u64 done_ids, u64 total_ids)> walk_progress;
 };
 
 // How the ids were had, in words that go behind "ids": "restored by clone3(set_tid)", "new", ...

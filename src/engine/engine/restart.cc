@@ -14,19 +14,25 @@ namespace stasis::engine {
 namespace {
 
 restart::BuildOptions build_options(const RestartRequest& request) {
-  return {.restore_pids = request.pids == PidPolicy::kRestore,
-          .allow_namespaces = request.allow_namespaces,
-          .namespaces_if_held = request.namespaces_if_held,
-          .namespaces_if_strangers = request.namespaces_if_strangers,
-          .restore_group = request.restore_group,
-          .restore_session = request.restore_session,
-          .ignore_cpu_features = request.ignore_cpu_features,
-          .parent_is_caller = request.parent_is_caller,
-          .signal = request.signal,
-          .requester = request.requester,
-          .source = {},
-          .progress = request.progress,
-          .made_for_parent = request.made_for_parent};
+  restart::BuildOptions options{.restore_pids = request.pids == PidPolicy::kRestore,
+                                .allow_namespaces = request.allow_namespaces,
+                                .namespaces_if_held = request.namespaces_if_held,
+                                .namespaces_if_strangers = request.namespaces_if_strangers,
+                                .restore_group = request.restore_group,
+                                .restore_session = request.restore_session,
+                                .ignore_cpu_features = request.ignore_cpu_features,
+                                .parent_is_caller = request.parent_is_caller,
+                                .signal = request.signal,
+                                .requester = request.requester,
+                                .source = {},
+                                .progress = request.progress,
+                                .walk_progress = request.walk_progress,
+                                .made_for_parent = request.made_for_parent};
+  if (request.walk_time_ms) {
+    options.short_walk_ms = *request.walk_time_ms;
+    options.long_walk_ms = *request.walk_time_ms;
+  }
+  return options;
 }
 
 // What callbacks are told they come from.

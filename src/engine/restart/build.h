@@ -23,11 +23,18 @@ struct RawAccess {
 // How the ids of an image are had again (design: the ladder, in this order).
 enum class IdWay { kSetTid, kCounter, kNamespaces, kNew };
 
+inline constexpr i64 kShortWalkMs = 5'000;
+inline constexpr i64 kLongWalkMs = 600'000;
+
 struct BuildOptions {
   bool restore_pids = true;
   bool allow_namespaces = true;
   bool namespaces_if_held = false;       // ... when an id is in use here, too
   bool namespaces_if_strangers = false;  // ... if not by what may be the original of the image
+  bool namespaces_first = false;         // before all other ways: something else needs them
+  // How long a walk of the pid counter may take where namespaces would do, and where nothing else
+  // does. 0: no walk.
+  i64 short_walk_ms = kShortWalkMs, long_walk_ms = kLongWalkMs;
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
   bool parent_is_caller = false;  // CLONE_PARENT: the root becomes our parent's child
@@ -35,6 +42,8 @@ struct BuildOptions {
   Pid requester = 0;              // whom callbacks are told of; 0: this process
   std::string source;             // path of the context file, for callbacks; may be empty
   std::function<bool(u64 done, u64 total)> progress;
+  // The same, while the pid counter is walked, in ids.
+  std::function<bool(u64 done, u64 total)> walk_progress;
   // With parent_is_caller, each child that our parent gets, also one that is killed again, which
   // only our parent can reap.
   std::function<void(Pid)> made_for_parent;

@@ -1,15 +1,12 @@
-// The walk itself. Ids are burnt here (threads of ours that exit at once: 36,000 a second where
-// measured) for long stretches, and in the target's stub for short ones, which saves the stops.
+// The walk itself. Long stretches are passed over by all processors (id_burner.cc), short of the
+// wanted id, as several together cannot stop exactly; the last few ids one by one, here, or in the
+// target's stub between two births, which saves the stops.
 #include "restart/id_counter.h"
 
 #include <fmt/format.h>
-#include <sched.h>
-#include <signal.h>
 #include <time.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -19,9 +16,11 @@
 namespace stasis::restart {
 namespace {
 
-constexpr i64 kLimitNs = 20'000'000'000;  // 6 times what the ladder predicts at most
-constexpr int kRoundsInUse = 3;           // after which an id in use is given up
-constexpr Pid kShortGap = 16;             // ids that the stub burns in the middle of a script
+constexpr int kRoundsInUse = 3;    // after which an id in use is given up
+constexpr Pid kShortGap = 16;      // ids that the stub burns in the middle of a script
+constexpr u64 kOneByOne = 64;      // ids that are left before the wanted one when a rush ends
+constexpr u64 kMeasured = 1024;    // ids by which the rate is measured: some milliseconds
+constexpr u64 kMostAtOnce = 8192;  // between two looks at the counter: less than 0.1 s
 
 i64 now_ns() {
   timespec time = {};
@@ -29,32 +28,8 @@ i64 now_ns() {
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
-bool is_free(Pid id) {
-  return ::kill(id, 0) == -1 && sys::last_code() == ESRCH;
-}
-
-int exit_at_once(void*) {
-  return 0;
-}
-
 bool is_stand_in(const BuildState& state, const Birth& birth) {
   return birth.thread == 0 && state.family.members[birth.member].role == Role::kStandIn;
-}
-
-// A thread of ours that has gone again when this returns: takes one id.
-Result<Pid> burn_one() {
-  alignas(16) std::array<std::byte, 4096> stack;  // ours waits (CLONE_VFORK) while it is in use
-  constexpr int kFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-                         CLONE_SYSVSEM | CLONE_VFORK;
-  return sys::check(::clone(exit_at_once, stack.data() + stack.size(), kFlags, nullptr), "make",
-                    "a thread to pass over an id");
-}
-
-Result<Pid> read_number(const std::string& path, std::string_view text) {
-  Pid number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem != std::errc{}) return fail(EIO, fmt::format("{} has no number", path));
-  return number;
 }
 
 // The longest stretch of `births` from `first` on that one script can make: one maker, short gaps.
@@ -130,26 +105,49 @@ Result<std::vector<Birth>> walk_once(BuildState& state, CounterWalk& walk,
 
 }  // namespace
 
-Result<Pid> last_id() {
-  const std::string path = "/proc/loadavg";
-  const std::string text = TRY(sys::read_file(path));
-  const size_t space = text.find_last_of(' ');
-  if (space == std::string::npos) return fail(EIO, path + " has no fields");
-  return read_number(path, std::string_view(text).substr(space + 1));
+CounterWalk::CounterWalk(Pid last, Pid max, IdBurner burner, WalkLimits limits)
+    : last_(last),
+      max_(max),
+      burner_(burner),
+      limits_(std::move(limits)),
+      end_ns_(now_ns() + limits_.most_ms * 1'000'000) {}
+
+Result<CounterWalk> CounterWalk::begin(const std::vector<Birth>& order, WalkLimits limits) {
+  const Pid max = TRY(id_limit());
+  const Pid start = TRY(last_id());
+  for (const Birth& birth : order) {
+    if (auto why = why_unreachable(birth.id, start, max)) return fail(ERANGE, *why);
+  }
+  const u64 ids = ids_to_walk(start, order, max);
+  CounterWalk walk(start, max, TRY(IdBurner::probe()), std::move(limits));
+  walk.total_ = ids;
+  TRY(walk.measure(ids));
+  const double seconds = walk.seconds_for(ids);
+  log::debug("{} ids to walk, {:.0f} a second", ids, walk.burner_.rate());
+  if (seconds * 1000 <= static_cast<double>(walk.limits_.predicted_ms)) return walk;
+  return fail(ETIMEDOUT, fmt::format("walking the pid counter would take about {:.0f} s ({} ids at "
+                                     "{:.0f} a second), more than the {:.0f} s that it may",
+                                     seconds, ids, walk.burner_.rate(),
+                                     static_cast<double>(walk.limits_.predicted_ms) / 1000));
 }
 
-Result<Pid> id_limit() {
-  const std::string path = "/proc/sys/kernel/pid_max";
-  return read_number(path, TRY(sys::read_file(path)));
+// The ids that it takes are part of the walk, so that it may not take too many.
+Result<void> CounterWalk::measure(u64 ids) {
+  if (ids <= 4 * kMeasured) return {};
+  const bool long_one = limits_.predicted_ms >= kLongWalkMs;  // worth a better measure
+  TRY(burner_.burn(long_one && ids > 64 * kMeasured ? 16 * kMeasured : kMeasured));
+  last_ = TRY(last_id());
+  return {};
 }
 
-Result<CounterWalk> CounterWalk::begin() {
-  return CounterWalk(TRY(last_id()), now_ns() + kLimitNs);
+double CounterWalk::seconds_for(u64 ids) const {
+  const double rate = burner_.rate();
+  return rate <= 0 ? 0 : static_cast<double>(ids) / rate;
 }
 
 Pid CounterWalk::predecessor(Pid id) {
   Pid before = id - 1;
-  while (before > kLowestId && !is_free(before)) --before;
+  while (before > kLowestId && is_held(before)) --before;
   return before;
 }
 
@@ -160,19 +158,55 @@ bool CounterWalk::is_next(Pid id) const {
 
 Result<void> CounterWalk::check_time() const {
   if (now_ns() < end_ns_) return {};
-  return fail(ETIMEDOUT, "walking the pid counter takes too long: other programs take the ids");
+  return fail(ETIMEDOUT, fmt::format("walking the pid counter took more than the {:.0f} s that it "
+                                     "may: other programs take the ids",
+                                     static_cast<double>(limits_.most_ms) / 1000));
+}
+
+Result<void> CounterWalk::show() {
+  TRY(check_time());
+  total_ = std::max(total_, done_);
+  if (!limits_.progress || limits_.progress(done_, total_)) return {};
+  return fail(ECANCELED, "given up while walking the pid counter");
+}
+
+// To a few ids before `target`, or behind it if somebody else got it. Each step is half of the way
+// that is left, so that others would have to be as fast as all our processors to get us past it.
+Result<void> CounterWalk::rush_to(Pid target) {
+  const u64 way = ids_between(last_, target, max_);
+  const auto left_ms = static_cast<double>(end_ns_ - now_ns()) / 1e6;
+  if (way > kMostAtOnce && seconds_for(way) * 1000 > left_ms) {
+    return fail(ETIMEDOUT, fmt::format("walking the pid counter would take {:.0f} s more: another "
+                                       "program took the id that was wanted",
+                                       seconds_for(way)));
+  }
+  while (true) {
+    TRY(show());
+    const u64 left = ids_between(last_, target, max_);
+    if (left <= kOneByOne) return {};
+    TRY(burner_.burn(std::min(left / 2, kMostAtOnce)));
+    const Pid now = TRY(last_id());
+    const u64 moved = now == last_ ? 0 : ids_between(last_, now, max_);
+    done_ += moved;
+    last_ = now;
+    if (moved >= left) return {};
+  }
 }
 
 Result<void> CounterWalk::walk_to(Pid id) {
   if (is_next(id)) return {};
   const Pid target = predecessor(id);
-  while (true) {
+  if (target == last_) return {};
+  const u64 way = ids_between(last_, target, max_);
+  const u64 before = done_;
+  TRY(rush_to(target));
+  while (done_ - before < way) {
     const Pid got = TRY(burn_one());
-    const bool passed = has_passed(last_, got, target);
+    done_ += got == last_ ? 0 : ids_between(last_, got, max_);
     last_ = got;
-    if (passed) return {};  // at it, or, if somebody else got it, behind it
-    if (got % 1024 == 0) TRY(check_time());
+    if (got % 1024 == 0) TRY(show());
   }
+  return {};  // at it, or, if somebody else got it, behind it
 }
 
 Result<void> make_by_walking(BuildState& state, CounterWalk& walk) {

@@ -1,24 +1,32 @@
-// Walking the pid counter of the kernel: ids are given out ascending, so making and ending threads
-// of ours until the id before the wanted one was given out makes it the next. Others may take it
-// in between; then the walk goes on with the next wanted one and comes back in another round.
+// Walking the pid counter of the kernel: ids are given out ascending, so passing over them until
+// the id before the wanted one was given out makes it the next. Others may take it in between; then
+// the walk goes on with the next wanted one and comes back in another round.
 #pragma once
 
+#include <functional>
+
 #include "base/result.h"
+#include "restart/id_burner.h"
 #include "restart/ids.h"
 #include "restart/passes.h"
 
 namespace stasis::restart {
 
-// The id that was given out last, and the first one that is never given out.
-Result<Pid> last_id();
-Result<Pid> id_limit();
+struct WalkLimits {
+  i64 predicted_ms = 0;  // a walk that would take longer is not begun
+  i64 most_ms = 0;       // ... and one that does take longer is given up
+  // Called some times a second, in ids; false: give up (ECANCELED). May be empty.
+  std::function<bool(u64 done, u64 total)> progress;
+};
 
 class CounterWalk {
  public:
-  static Result<CounterWalk> begin();
+  // Measures how fast ids can be passed over and says what it predicts for `order`: ETIMEDOUT when
+  // the walk would be too long, ERANGE when the counter never comes to one of the ids.
+  static Result<CounterWalk> begin(const std::vector<Birth>& order, WalkLimits limits);
 
   // Makes `id` the next id to be given out, as far as one can tell. ETIMEDOUT when the time that
-  // walks may take is over.
+  // walks may take is over, or would be before the walk gets there.
   Result<void> walk_to(Pid id);
   // Tells the walk what the kernel gave to somebody else's clone.
   void note(Pid last) { last_ = last; }
@@ -30,9 +38,19 @@ class CounterWalk {
   Result<void> check_time() const;
 
  private:
-  CounterWalk(Pid last, i64 end_ns) : last_(last), end_ns_(end_ns) {}
+  CounterWalk(Pid last, Pid max, IdBurner burner, WalkLimits limits);
+  Result<void> measure(u64 ids);
+  Result<void> show();
+  Result<void> rush_to(Pid target);
+  [[nodiscard]] double seconds_for(u64 ids) const;
+
   Pid last_;
-  i64 end_ns_;  // CLOCK_MONOTONIC
+  Pid max_;  // the first one that is never given out
+  IdBurner burner_;
+  WalkLimits limits_;
+  i64 end_ns_;     // CLOCK_MONOTONIC
+  u64 done_ = 0;   // ids passed so far
+  u64 total_ = 0;  // ... of, as far as is known
 };
 
 // Makes the whole family but for the first member, which exists.

@@ -1,5 +1,5 @@
 // The ladder: which rungs there are, and one attempt on each. An attempt that fails for its own
-// reasons leaves nothing and the next rung is tried; the reasons are told together if none is left.
+// reasons leaves nothing and the next rung is tried; id_reasons.cc tells why, if none is left.
 #include "restart/ids.h"
 
 #include <fmt/format.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -15,6 +16,7 @@
 #include "restart/id_counter.h"
 #include "restart/id_held.h"
 #include "restart/id_make.h"
+#include "restart/id_reasons.h"
 #include "restart/namespaces.h"
 #include "restart/transients.h"
 #include "trace/obstacle.h"
@@ -32,7 +34,7 @@ struct Nursery {
 
 struct Attempt {
   bool born = false;
-  std::string why_not;
+  std::string why_not, hint;
 };
 
 struct Cradle {
@@ -78,15 +80,21 @@ Result<void> raise_root(BuildState& state, const Nursery& nursery, Cradle cradle
   return note_first(state, std::move(born.target));
 }
 
+// Anything but the user's own wish to stop lets the next rung be tried.
+Result<Attempt> failed(const Error& error) {
+  if (error.code == ECANCELED) return error;
+  return Attempt{false, error.message(), error.hint};
+}
+
 Result<Attempt> by_set_tid(BuildState& state, const Nursery& nursery) {
   Cradle cradle = TRY(prepare(state, nursery));
   cradle.plan.keep_capabilities = ::geteuid() != 0;
   auto pid = clone_newborn(cradle.plan, cradle.gate, nursery.parent, state.process(0).pid);
-  if (!pid) return Attempt{false, pid.error().message()};
+  if (!pid) return failed(pid.error());
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
   const auto made = make_all(state, IdDemand::kSetTid);
-  if (!made) return Attempt{false, made.error().message()};
-  return Attempt{true, {}};
+  if (!made) return failed(made.error());
+  return Attempt{true, {}, {}};
 }
 
 // The root: the only one that cannot be put off to the next round. (A child of our parent's that
@@ -107,15 +115,31 @@ Result<Pid> walk_to_root(BuildState& state, Cradle& cradle, const Nursery& nurse
   }
 }
 
-Result<Attempt> by_counter(BuildState& state, const Nursery& nursery) {
+WalkLimits limits_of(const BuildOptions& options, Rung rung) {
+  // A busy machine is several times slower than what was measured.
+  constexpr i64 kPatience = 6;
+  const bool is_default = options.short_walk_ms == kShortWalkMs;
+  const i64 short_ms = is_default ? kPatience * kShortWalkMs : options.short_walk_ms;
+  if (rung == Rung::kLongWalk) {
+    return {options.long_walk_ms, options.long_walk_ms, options.walk_progress};
+  }
+  return {options.short_walk_ms, short_ms, options.walk_progress};
+}
+
+Result<Attempt> by_counter(BuildState& state, const Nursery& nursery, Rung rung) {
+  const WalkLimits limits = limits_of(state.options, rung);
+  if (limits.predicted_ms == 0) {
+    return Attempt{false, "walking the pid counter was forbidden by --pid-walk-time 0", {}};
+  }
+  auto walk = CounterWalk::begin(walking_order(state.context.image, state.family), limits);
+  if (!walk) return failed(walk.error());
   Cradle cradle = TRY(prepare(state, nursery));
-  CounterWalk walk = TRY(CounterWalk::begin());
-  const auto pid = walk_to_root(state, cradle, nursery, walk);
-  if (!pid) return Attempt{false, pid.error().message()};
+  const auto pid = walk_to_root(state, cradle, nursery, *walk);
+  if (!pid) return failed(pid.error());
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
-  const auto made = make_by_walking(state, walk);
-  if (!made) return Attempt{false, made.error().message()};
-  return Attempt{true, {}};
+  const auto made = make_by_walking(state, *walk);
+  if (!made) return failed(made.error());
+  return Attempt{true, {}, {}};
 }
 
 Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
@@ -123,10 +147,10 @@ Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
   cradle.plan.keep_capabilities = true;
   const auto pid =
       clone_newborn_in_namespaces(cradle.plan, cradle.gate, nursery.parent, state.process(0).pid);
-  if (!pid) return Attempt{false, pid.error().message()};
+  if (!pid) return failed(pid.error());
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
   TRY(make_all(state, IdDemand::kSetTid));
-  return Attempt{true, {}};
+  return Attempt{true, {}, {}};
 }
 
 Result<Attempt> with_new_ids(BuildState& state, const Nursery& nursery) {
@@ -134,56 +158,22 @@ Result<Attempt> with_new_ids(BuildState& state, const Nursery& nursery) {
   const Pid pid = TRY(clone_newborn(cradle.plan, cradle.gate, nursery.parent, 0));
   TRY(raise_root(state, nursery, std::move(cradle), pid));
   TRY(make_all(state, IdDemand::kAny));
-  return Attempt{true, {}};
+  return Attempt{true, {}, {}};
 }
 
-Result<Attempt> attempt(BuildState& state, const Nursery& nursery) {
-  switch (state.way) {
-    case IdWay::kSetTid:
+Result<Attempt> attempt(BuildState& state, const Nursery& nursery, Rung rung) {
+  switch (rung) {
+    case Rung::kSetTid:
       return by_set_tid(state, nursery);
-    case IdWay::kCounter:
-      return by_counter(state, nursery);
-    case IdWay::kNamespaces:
+    case Rung::kShortWalk:
+    case Rung::kLongWalk:
+      return by_counter(state, nursery, rung);
+    case Rung::kNamespaces:
       return by_namespaces(state, nursery);
-    case IdWay::kNew:
+    case Rung::kNew:
       return with_new_ids(state, nursery);
   }
   return Attempt{};
-}
-
-std::string in_use(const Family& family, const Birth& held) {
-  const bool ghost = held.thread == 0 && family.members[held.member].role == Role::kGhost;
-  std::string what = "pid";
-  if (ghost) what = family.members[held.member].leads_session ? "session" : "process group";
-  const std::string holder = holder_of(held.id);
-  return fmt::format("found {} {} in use by {}", what, held.id,
-                     holder.empty() ? "a process that has just ended" : holder);
-}
-
-void note_namespaces(BuildState& state, const std::string& held,
-                     const std::vector<std::string>& reasons) {
-  std::string why = reasons.empty() ? "" : reasons.back();
-  if (!held.empty()) why = held;
-  state.context.notes.push_back(
-      "restarted in private user, pid and mount namespaces: " +
-      (why.empty() ? "the other ways to its ids would take too long" : why));
-  const auto& members = state.family.members;
-  const auto siblings = std::count_if(members.begin(), members.end(),
-                                      [](const Member& member) { return member.sibling; });
-  if (siblings == 0) return;
-  state.context.notes.push_back(
-      fmt::format("{} processes whose parent was not saved see 0 as their parent", siblings + 1));
-}
-
-Error no_rung_left(const std::string& held, const std::vector<std::string>& reasons) {
-  std::string all;
-  for (const std::string& reason : reasons) all += (all.empty() ? "" : "; ") + reason;
-  const std::string hint = "--no-restore-pid restarts it with new ids";
-  if (!held.empty() && all.empty()) {
-    return fail(EBUSY, held, "--namespaces restarts it in namespaces of its own, " + hint);
-  }
-  if (!held.empty()) return fail(EBUSY, fmt::format("{} (and not elsewhere: {})", held, all), hint);
-  return fail(EBUSY, fmt::format("cannot have the ids of the image again: {}", all), hint);
 }
 
 Result<Nursery> make_nursery(BuildState& state, const std::vector<int>& descriptors) {
@@ -215,46 +205,44 @@ Result<void> plan(BuildState& state) {
   return {};
 }
 
+// What is in the way of the saved ids: nothing, or who has one of them. A stranger lets the options
+// choose namespaces.
+std::string find_obstacle(const BuildState& state, BuildOptions& options) {
+  if (!options.restore_pids) return {};
+  const auto birth = find_held(state.family, walking_order(state.context.image, state.family));
+  if (!birth) return {};
+  if (options.namespaces_if_strangers) {
+    options.namespaces_if_held |= !may_be_original(state.context.image, birth->id);
+  }
+  return in_use(state.family, *birth);
+}
+
 }  // namespace
 
 Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) {
   const Nursery nursery = TRY(make_nursery(state, descriptors));
   state.user_namespace = TRY(sys::read_link("/proc/self/ns/user"));
   TRY(plan(state));
-  const std::vector<Birth> order = walking_order(state.context.image, state.family);
-  std::string held;
   BuildOptions options = state.options;
-  if (state.options.restore_pids) {
-    const auto birth = find_held(state.family, order);
-    if (birth) held = in_use(state.family, *birth);
-    if (birth && state.options.namespaces_if_strangers) {
-      options.namespaces_if_held |= !may_be_original(state.context.image, birth->id);
-    }
-  }
-  const bool short_walk = is_short_walk(ids_to_walk(TRY(last_id()), order, TRY(id_limit())));
-  std::vector<std::string> reasons;
-  std::optional<Error> untraceable;
-  for (const IdWay way : ways_to_try(options, !held.empty(), short_walk)) {
-    if (auto obstacle = trace::new_process_obstacle(way == IdWay::kNamespaces)) {
-      reasons.push_back(obstacle->message());
-      untraceable = std::move(obstacle);
+  IdReasons reasons{.held = find_obstacle(state, options), .rungs = {}, .untraceable = {}};
+  for (const Rung rung : rungs_to_try(options, !reasons.held.empty())) {
+    if (auto obstacle = trace::new_process_obstacle(rung == Rung::kNamespaces)) {
+      reasons.rungs.push_back({rung, obstacle->message(), obstacle->hint});
+      reasons.untraceable = std::move(obstacle);
       continue;
     }
-    state.way = way;
+    state.way = way_of(rung);
     TRY(plan(state));
-    const Attempt done = TRY(attempt(state, nursery));
+    const Attempt done = TRY(attempt(state, nursery, rung));
     if (done.born) {
-      if (way == IdWay::kNamespaces) note_namespaces(state, held, reasons);
+      if (rung == Rung::kNamespaces) note_namespaces(state, reasons);
       return {};
     }
-    log::debug("ids, rung {}: {}", static_cast<int>(way), done.why_not);
-    reasons.push_back(done.why_not);
+    log::debug("ids, rung {}: {}", static_cast<int>(rung), done.why_not);
+    reasons.rungs.push_back({rung, done.why_not, done.hint});
     abandon(state);
   }
-  if (untraceable) {
-    return fail(untraceable->code, fmt::format("{}", fmt::join(reasons, "; ")), untraceable->hint);
-  }
-  return no_rung_left(held, reasons);
+  return no_rung_left(reasons);
 }
 
 }  // namespace stasis::restart

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 
@@ -55,6 +56,7 @@ struct Plan {
   std::string users, groups;  // the lines of uid_map and gid_map
   Ends& init;                 // its maker's end, and its own
   int report = -1;            // the helper's, to us
+  bool only_try = false;      // init, which ends with the helper, and nobody else
 };
 
 // --- in the helper, or in us: system calls only ---
@@ -124,7 +126,7 @@ bool clone_there(const Plan& plan, int mounts, NamespaceReport& report) {
 [[noreturn]] void live_as_helper(const Plan& plan) {
   NamespaceReport report;
   const bool done = enter_namespaces(plan, report) && make_init(plan, report) != 0 &&
-                    clone_there(plan, -1, report);
+                    (plan.only_try || clone_there(plan, -1, report));
   if (!done && report.code == 0) report.code = sys::last_code();
   (void)send_message(plan.report, report);
   ::_exit(0);
@@ -139,10 +141,22 @@ Result<Ends> make_pair() {
   return Ends{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
+// What most often is behind the kernel's answer.
+std::string_view remark_on(const NamespaceReport& report) {
+  if (report.step == NamespaceStep::kUnshare && report.code == ENOSPC) {
+    return " (user.max_user_namespaces is 0 or reached)";
+  }
+  const bool early = report.step == NamespaceStep::kUnshare || report.step == NamespaceStep::kMaps;
+  if (early && (report.code == EPERM || report.code == EACCES)) {
+    return " (a setting of this machine or container forbids them to ordinary users)";
+  }
+  return "";
+}
+
 Result<Pid> answer_of(const NamespaceReport& report) {
   if (report.code == 0) return report.pid;
-  return fail(report.code,
-              fmt::format("cannot {}: {}", text_of(report.step), ::strerror(report.code)));
+  return fail(report.code, fmt::format("cannot {}: {}{}", text_of(report.step),
+                                       ::strerror(report.code), remark_on(report)));
 }
 
 Result<Pid> by_helper(Plan plan) {
@@ -160,9 +174,25 @@ Result<Pid> by_helper(Plan plan) {
   return answer_of(report);
 }
 
+// Whether the kernel allows it all.
+Result<void> try_out(Plan plan) {
+  Ends init = TRY(make_pair());
+  Plan trial{.newborn = plan.newborn,
+             .gate = plan.gate,
+             .parent = Parent::kUs,
+             .id = plan.id,
+             .users = std::move(plan.users),
+             .groups = std::move(plan.groups),
+             .init = init,
+             .only_try = true};
+  TRY(by_helper(std::move(trial)));
+  return {};
+}
+
 // This process stays in the new user namespace, and its next children would be born into the pid
 // namespace: it makes none. Where it may it goes back.
 Result<Pid> by_ourselves(const Plan& plan) {
+  TRY(try_out(plan));  // there would be no way back
   const UniqueFd before = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
   NamespaceReport report;
   bool done = enter_namespaces(plan, report);

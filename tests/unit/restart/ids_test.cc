@@ -3,7 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
+
 #include "restart/birth.h"
+#include "restart/id_burner.h"
+#include "restart/id_reasons.h"
 
 namespace stasis::restart {
 
@@ -27,22 +31,61 @@ TEST_CASE("a counter passes ids between two of its values, also when it wraps") 
 
 TEST_CASE("the ladder leaves out what cannot work") {
   BuildOptions options;
-  using enum IdWay;
-  CHECK(ways_to_try(options, false, true) == std::vector{kSetTid, kCounter, kNamespaces});
-  CHECK(ways_to_try(options, false, false) == std::vector{kSetTid, kNamespaces});
-  CHECK(ways_to_try(options, true, true).empty());
+  using enum Rung;
+  CHECK(rungs_to_try(options, false) == std::vector{kSetTid, kShortWalk, kNamespaces, kLongWalk});
+  CHECK(rungs_to_try(options, true).empty());
   options.namespaces_if_held = true;
-  CHECK(ways_to_try(options, true, true) == std::vector{kNamespaces});
-  CHECK(ways_to_try(options, false, false) == std::vector{kSetTid, kNamespaces});
+  CHECK(rungs_to_try(options, true) == std::vector{kNamespaces});
   options.allow_namespaces = false;
-  CHECK(ways_to_try(options, true, true).empty());
+  CHECK(rungs_to_try(options, true).empty());
+  CHECK(rungs_to_try(options, false) == std::vector{kSetTid, kShortWalk, kLongWalk});
   options.restore_pids = false;
-  CHECK(ways_to_try(options, true, true) == std::vector{kNew});
+  CHECK(rungs_to_try(options, true) == std::vector{kNew});
 }
 
-TEST_CASE("a walk of the usual 32768 ids is short, one of four million is not") {
-  CHECK(is_short_walk(32768));
-  CHECK(!is_short_walk(4194304));
+TEST_CASE("namespaces that something else needs come first") {
+  BuildOptions options;
+  options.namespaces_first = true;
+  using enum Rung;
+  CHECK(rungs_to_try(options, false) == std::vector{kNamespaces, kSetTid, kShortWalk, kLongWalk});
+}
+
+TEST_CASE("ids that the counter never gives out are known before it is walked") {
+  CHECK(!why_unreachable(500, 600, 32768));
+  CHECK(!why_unreachable(301, 600, 32768));
+  CHECK(!why_unreachable(120, 100, 32768));
+  CHECK(why_unreachable(120, 120, 32768)->find("never comes back to id 120") != std::string::npos);
+  CHECK(why_unreachable(40000, 600, 32768)->find("pid_max is 32768") != std::string::npos);
+}
+
+TEST_CASE("burning takes as many ids as it says") {
+  auto burner = IdBurner::probe();
+  REQUIRE(burner.ok());
+  const auto before = last_id();
+  const auto max = id_limit();
+  REQUIRE(before.ok());
+  REQUIRE(max.ok());
+  REQUIRE(burner->burn(2000).ok());
+  const auto after = last_id();
+  REQUIRE(after.ok());
+  // Others on this machine may take some, too; not many.
+  CHECK(ids_between(*before, *after, *max) >= 2000);
+  CHECK(ids_between(*before, *after, *max) < 20000);
+  CHECK(burner->rate() > 0);
+}
+
+TEST_CASE("each rung tells its own reason, and only its own") {
+  const IdReasons reasons{.held = "",
+                          .rungs = {{Rung::kSetTid, "EPERM", ""},
+                                    {Rung::kShortWalk, "too long by far", ""},
+                                    {Rung::kNamespaces, "ENOSPC", ""},
+                                    {Rung::kLongWalk, "still too long", ""}},
+                          .untraceable = {}};
+  const Error error = no_rung_left(reasons);
+  CHECK(error.code == EBUSY);
+  CHECK(error.message() ==
+        "cannot restore the ids of the image: the kernel gives no ids on demand: EPERM; "
+        "no namespaces: ENOSPC; still too long");
 }
 
 TEST_CASE("descriptors are parked behind all others") {

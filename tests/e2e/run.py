@@ -327,7 +327,7 @@ def refused(case, fixture):
 # done. A later image rightly differs.
 NOT_FOR_ORACLE = {"call_epoll_wait", "call_futex_timeout", "call_poll", "call_semop",
                   "call_sigtimedwait", "call_sleep", "call_sleep_remaining", "call_spin_syscalls",
-                  "call_write_pipe", "tree_exec_storm", "tree_fork_storm",
+                  "call_write_pipe", "timer_expiring", "tree_exec_storm", "tree_fork_storm",
                   "tree_vfork"}
 
 SCENARIOS = {"undisturbed": undisturbed, "continue": continue_, "kill_restart": kill_restart,

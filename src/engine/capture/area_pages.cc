@@ -36,6 +36,9 @@ Result<std::vector<Run>> memory_runs(Pid pid, const std::vector<proc::Area>& are
   std::vector<Run> runs;
   for (const proc::Area& area : areas) {
     if (is_kernels_own(area)) continue;
+    // MAP_DROPPABLE: the state of random number generators, which must not be gone on from twice.
+    // The kernel may empty it at any time, so that the program starts anew then.
+    if (area.has_flag("dp")) continue;
     TRY(append_runs(pagemap, area, runs)
             .context(fmt::format("pages of process {} at {:#x}", pid, area.start.value)));
   }

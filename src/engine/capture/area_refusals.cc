@@ -1,18 +1,22 @@
 // Areas that cannot be saved or made again, each named with its reason. Learnt from smaps (and, for
-// files below /dev, from what the path leads to): nothing of the process is touched.
+// files below /dev, from what the path leads to): nothing of the process is touched. Marks of areas
+// have their rules in model/vm_flags.cc.
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <array>
+#include <set>
 
 #include "base/sys.h"
 #include "capture/areas.h"
+#include "model/vm_flags.h"
 
 namespace stasis::capture {
 namespace {
 
 struct Reason {
-  std::string_view mark;  // beginning of the path, or a VmFlag
+  std::string_view mark;  // beginning of the path
   std::string_view reason;
   std::string_view advice = {};
 };
@@ -37,19 +41,6 @@ constexpr std::array kByPath = {
            "try again when that has ended"},
 };
 
-constexpr std::array kByFlag = {
-    Reason{"ht", "huge pages of hugetlbfs cannot be saved yet",
-           "transparent huge pages can: let the program use madvise(MADV_HUGEPAGE)"},
-    Reason{"um", "page faults there are handled by userfaultfd, which cannot be saved"},
-    Reason{"uw", "writes there are watched by userfaultfd, which cannot be saved"},
-    Reason{"ui", "page faults there are handled by userfaultfd, which cannot be saved"},
-    Reason{"ss", "it is a shadow stack (CET), which cannot be moved to another process",
-           "start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"},
-    Reason{"sl", "it is sealed (mseal), which cannot be made again yet"},
-    Reason{"io", "it is memory of a device, not the program's own"},
-    Reason{"pf", "it is memory of a device, not the program's own"},
-};
-
 bool is_known_name(const proc::Area& area) {
   return !area.path.starts_with('[') || area.path == "[heap]" || area.path == "[stack]" ||
          area.path.starts_with("[anon:") || area.path.starts_with("[anon_shmem:");
@@ -68,8 +59,14 @@ std::optional<Reason> obstacle(const proc::Area& area) {
     if (area.path.starts_with(reason.mark)) return reason;
   }
   if (is_device(area)) return Reason{{}, "it is memory of a device, not the program's own"};
-  for (const Reason& reason : kByFlag) {
-    if (area.has_flag(reason.mark)) return reason;
+  for (const std::string& letters : area.flags) {
+    const model::VmFlag* flag = model::find_vm_flag(letters);
+    if (flag == nullptr || flag->rule != model::VmFlagRule::kRefused) continue;
+    return Reason{{}, flag->what, flag->advice};
+  }
+  // Memory that can only be executed gets a key by the kernel's own doing (pkeys(7)).
+  if (area.protection_key != 0 && area.protection != PROT_EXEC) {
+    return Reason{{}, "it has a protection key (pkey_mprotect), which cannot be saved yet"};
   }
   if (!is_known_name(area)) return Reason{{}, "this kind of memory is not known"};
   return std::nullopt;
@@ -89,6 +86,22 @@ std::vector<Refusal> area_refusals(Pid pid, const std::vector<proc::Area>& areas
                         .advice = std::string(reason->advice)});
   }
   return refusals;
+}
+
+std::vector<std::string> area_notes(Pid pid, const std::vector<proc::Area>& areas) {
+  std::vector<std::string> notes;
+  std::set<std::string> told;
+  for (const proc::Area& area : areas) {
+    if (is_kernels_own(area)) continue;
+    for (const std::string& letters : area.flags) {
+      if (model::find_vm_flag(letters) != nullptr || !told.insert(letters).second) continue;
+      notes.push_back(fmt::format(
+          "memory at {:#x}-{:#x} of process {}, perhaps more, has the mark \"{}\" (VmFlags), which "
+          "is not known and will not be restored",
+          area.start.value, area.end.value, pid, letters));
+    }
+  }
+  return notes;
 }
 
 }  // namespace stasis::capture

@@ -18,6 +18,9 @@ using ResourceOfArea = std::function<Result<model::ResourceIndex>(const proc::Ar
 // Areas that cannot be saved, each named (device memory, io_uring, SysV shm, userfaultfd, ...).
 std::vector<Refusal> area_refusals(Pid pid, const std::vector<proc::Area>& areas);
 
+// Marks of areas that will be lost, a sentence each.
+std::vector<std::string> area_notes(Pid pid, const std::vector<proc::Area>& areas);
+
 // Whether an area is the kernel's own: [vdso], [vvar], [vvar_vclock], [vsyscall].
 bool is_kernels_own(const proc::Area& area);
 

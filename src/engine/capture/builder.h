@@ -9,6 +9,7 @@
 
 #include "capture/capture.h"
 #include "capture/live_pages.h"
+#include "capture/mapped_content.h"
 #include "model/image.h"
 #include "proc/maps.h"
 #include "resource/handler.h"
@@ -35,6 +36,7 @@ class Builder : public resource::CaptureContext {
 
   model::Image image;
   LivePages pages;
+  std::vector<std::string> notes;  // what the image lacks and the user should know
 
   // Reads what is known of all descriptors; those that no handler takes, or that their handler
   // cannot save, become refusals. Nothing is captured yet.
@@ -52,7 +54,7 @@ class Builder : public resource::CaptureContext {
   // inside, as a page may exist without being in this process's page table.
   Result<void> note_mapped_pages(trace::FrozenProcess& process, trace::RemoteCalls& calls);
   // Where the contents of those objects come from; after note_mapped_pages of every process.
-  Result<void> connect_mapped_contents();
+  void connect_mapped_contents();
 
   model::SpaceIndex add_space(std::string label, u64 size);
 
@@ -65,20 +67,15 @@ class Builder : public resource::CaptureContext {
   u64 controlling_terminal(Pid pid) override;
 
  private:
-  // A content that only mappings reach, with the areas seen so far.
-  struct MappedContent {
-    model::SpaceIndex space = 0;
-    std::vector<std::pair<trace::FrozenProcess*, proc::Area>> areas;
-    std::vector<model::Run> runs;
-    std::vector<model::Run> asked;  // stretches whose pages are known
-  };
-
   Result<void> load_table(Pid pid, std::vector<Refusal>& refusals);
   Result<void> duplicate_first_of_each();
   Result<void> group_open_files();
   Result<model::ResourceIndex> resource_for(const resource::FdFacts& facts);
-  Result<model::ResourceIndex> file_by_path(const std::string& path, const proc::Area& area,
-                                            const std::string& key);
+  Result<model::ResourceIndex> file_of(const trace::FrozenProcess& process, const proc::Area& area,
+                                       const std::string& key);
+  Result<std::optional<model::ResourceIndex>> file_by_descriptor(const proc::Area& area);
+  Result<std::optional<model::ResourceIndex>> file_by_mapping(const trace::FrozenProcess& process,
+                                                              const proc::Area& area);
   model::ResourceIndex content_by_mapping(const proc::Area& area, const std::string& key);
   model::ResourceIndex add_resource(model::Resource resource, const std::string& key);
   void note_build_id(model::ResourceIndex index, int fd);

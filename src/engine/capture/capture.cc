@@ -15,6 +15,7 @@
 #include "capture/inside.h"
 #include "capture/runs.h"
 #include "capture/sharing.h"
+#include "capture/timers.h"
 #include "capture/zombies.h"
 
 namespace stasis::capture {
@@ -36,7 +37,7 @@ u64 lock_future_of(const std::vector<proc::Area>& areas) {
   size_t locked = 0;
   for (const proc::Area& area : areas) {
     const bool special = area.has_flag("io") || area.has_flag("pf") || area.has_flag("de") ||
-                         area.has_flag("ht") || area.path == "[vsyscall]";
+                         area.has_flag("ht") || area.has_flag("dp") || area.path == "[vsyscall]";
     if (special) continue;
     if (!area.has_flag("lo")) return 0;
     on_fault = on_fault || area.has_flag("lf");
@@ -71,6 +72,7 @@ Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process, mo
       TRY(ask_thread(process, calls, captured));
       if (!process_asked) {
         TRY(ask_process(process, calls, into));
+        TRY(ask_timers(process, calls, into));
         TRY(builder.note_mapped_pages(process, calls));
         const auto zombies = TRY(zombies_of(process, calls, inside));
         auto& all = builder.image.zombies;
@@ -81,7 +83,7 @@ Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process, mo
     }
     into.threads.push_back(std::move(captured));
   }
-  return {};
+  return capture_signals(process, into);
 }
 
 }  // namespace
@@ -104,6 +106,9 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
     if (builder.image.processes.empty()) {
       builder.image.origin = TRY(origin_facts(process, areas));
     }
+    for (std::string& note : area_notes(process.pid, areas)) {
+      builder.notes.push_back(std::move(note));
+    }
     TRY(capture_memory(builder, process, areas, captured));
     TRY(capture_threads(builder, process, captured, inside));
     captured.descriptors = builder.descriptors(process.pid);
@@ -115,11 +120,12 @@ Result<Captured> capture(trace::Freeze& freeze, const CaptureOptions& options) {
               [](const auto& a, const auto& b) { return a.tid < b.tid; });
     builder.image.processes.push_back(std::move(captured));
   }
-  TRY(builder.connect_mapped_contents());
+  builder.connect_mapped_contents();
   TRY(carry_files(builder, options));
   translate_ids(builder.image, inside);
   return Captured{.image = std::move(builder.image),
-                  .pages = std::make_unique<LivePages>(std::move(builder.pages))};
+                  .pages = std::make_unique<LivePages>(std::move(builder.pages)),
+                  .notes = std::move(builder.notes)};
 }
 
 }  // namespace stasis::capture

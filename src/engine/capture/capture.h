@@ -32,6 +32,7 @@ void allow_many_descriptors();
 struct Captured {
   model::Image image;
   std::unique_ptr<model::PageSource> pages;  // valid while the freeze lasts
+  std::vector<std::string> notes = {};       // what the image lacks and the user should know
 };
 
 // State that turns out to be unsavable only now is an error listing all of it.

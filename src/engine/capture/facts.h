@@ -9,13 +9,16 @@
 
 namespace stasis::capture {
 
-// Identity, credentials, directories, limits, pending signals: everything of model::Process that is
-// visible from outside, but for memory, descriptors and threads.
+// Identity, credentials, directories, limits: everything of model::Process that is visible from
+// outside, but for memory, descriptors, threads, and signals (timers.h).
 Result<model::Process> process_facts(trace::FrozenProcess& process);
 
-// Registers, masks, scheduling, pending signals: everything of model::Thread visible from outside.
+// Registers, masks, scheduling: everything of model::Thread visible from outside, but for signals.
 Result<model::Thread> thread_facts(const trace::FrozenProcess& process,
                                    const trace::FrozenThread& thread);
+
+// What is pending for one thread, or through it for its process: siginfo_t each, in queue order.
+Result<std::vector<Bytes>> pending_signals(Pid tid, bool process_wide);
 
 // The marks of the address space; the break comes from inside.
 Result<model::MemoryMarks> memory_marks(const trace::FrozenProcess& process);

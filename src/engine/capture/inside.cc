@@ -1,18 +1,14 @@
 // Questions to the target itself. Each is a query that is harmless to finish should we die in it.
 #include "capture/inside.h"
 
-#include <fmt/format.h>
 #include <linux/prctl.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include <array>
 
 #include "arch/cpu_features.h"
-#include "base/sys.h"
-#include "proc/status.h"
+#include "capture/asker.h"
 
 namespace stasis::capture {
 namespace {
@@ -28,46 +24,8 @@ struct KernelStack {
   i32 padding;
   u64 size;
 };
-struct KernelTimerSpec {
-  i64 interval_s, interval_ns, value_s, value_ns;
-};
-struct KernelTimerValue {
-  i64 interval_s, interval_us, value_s, value_us;
-};
 
 constexpr int kSignals = 64;
-constexpr i64 kSecondNs = 1'000'000'000;
-constexpr i64 kSecondUs = 1'000'000;
-
-class Asker {
- public:
-  Asker(trace::FrozenProcess& process, trace::RemoteCalls& calls)
-      : process_(process), calls_(calls) {}
-
-  // A call that must succeed.
-  Result<i64> value(std::string_view what, i64 number, std::initializer_list<u64> args) {
-    const i64 result = TRY(calls_.call(number, args));
-    if (result >= 0) return result;
-    return sys::error_of(static_cast<int>(-result), "ask",
-                         fmt::format("process {} for {}", process_.pid, what));
-  }
-  // A call that fills a structure in the scratch area.
-  template <class T>
-  Result<T> object(std::string_view what, i64 number, std::initializer_list<u64> args) {
-    (void)TRY(value(what, number, args));
-    return TRY(process_.memory.read_object<T>(calls_.scratch()));
-  }
-  // prctl(2) queries that answer in the return value; 0 where the kernel does not know the option.
-  Result<i64> prctl(int option) {
-    const i64 result = TRY(calls_.call(SYS_prctl, {static_cast<u64>(option), 0, 0, 0, 0}));
-    return result < 0 ? 0 : result;
-  }
-  [[nodiscard]] u64 scratch() const { return calls_.scratch().value; }
-
- private:
-  trace::FrozenProcess& process_;
-  trace::RemoteCalls& calls_;
-};
 
 Result<void> ask_actions(Asker& ask, model::Process& into) {
   for (int signal = 1; signal <= kSignals; ++signal) {
@@ -84,38 +42,6 @@ Result<void> ask_actions(Asker& ask, model::Process& into) {
   return {};
 }
 
-Result<void> ask_interval_timers(Asker& ask, model::Process& into) {
-  for (const int which : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF}) {
-    const auto timer = TRY(ask.object<KernelTimerValue>("its interval timers", SYS_getitimer,
-                                                        {static_cast<u64>(which), ask.scratch()}));
-    const i64 value = timer.value_s * kSecondUs + timer.value_us;
-    const i64 interval = timer.interval_s * kSecondUs + timer.interval_us;
-    if (value == 0 && interval == 0) continue;
-    into.interval_timers.push_back({.which = which, .value_us = value, .interval_us = interval});
-  }
-  return {};
-}
-
-Result<void> ask_posix_timers(Pid pid, Asker& ask, model::Process& into) {
-  for (const proc::TimerEntry& entry : TRY(proc::read_timers(pid))) {
-    const auto id = static_cast<u64>(entry.id);
-    const auto time = TRY(
-        ask.object<KernelTimerSpec>("its POSIX timers", SYS_timer_gettime, {id, ask.scratch()}));
-    const i64 overrun = TRY(ask.value("a timer's overrun", SYS_timer_getoverrun, {id}));
-    into.posix_timers.push_back({.id = entry.id,
-                                 .clock = entry.clock,
-                                 .notify = entry.notify,
-                                 .signal = entry.signal,
-                                 .value = entry.value,
-                                 .tid = entry.target,
-                                 .value_ns = time.value_s * kSecondNs + time.value_ns,
-                                 .interval_ns = time.interval_s * kSecondNs + time.interval_ns,
-                                 .overrun = static_cast<i32>(overrun)});
-    into.next_timer_id = std::max(into.next_timer_id, entry.id + 1);
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<void> ask_process(trace::FrozenProcess& process, trace::RemoteCalls& calls,
@@ -128,8 +54,6 @@ Result<void> ask_process(trace::FrozenProcess& process, trace::RemoteCalls& call
     }
   }
   TRY(ask_actions(ask, into));
-  TRY(ask_interval_timers(ask, into));
-  TRY(ask_posix_timers(process.pid, ask, into));
   into.dumpable = static_cast<i32>(TRY(ask.prctl(PR_GET_DUMPABLE)));
   into.credentials.securebits = static_cast<u32>(TRY(ask.prctl(PR_GET_SECUREBITS)));
   into.memory.thp_disabled = TRY(ask.prctl(PR_GET_THP_DISABLE)) == 1;

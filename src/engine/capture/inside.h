@@ -1,5 +1,5 @@
 // What only the target itself can tell, asked by insured calls (trace/remote_call.h): signal
-// actions, timers, a few prctl values, alternate stacks, and which pages of shared objects exist.
+// actions, a few prctl values, alternate stacks, and which pages of shared objects exist.
 #pragma once
 
 #include <vector>
@@ -12,7 +12,7 @@
 
 namespace stasis::capture {
 
-// Signal actions, timers, subreaper, dumpable, securebits, THP switch, program break.
+// Signal actions, subreaper, dumpable, securebits, THP switch, program break.
 Result<void> ask_process(trace::FrozenProcess& process, trace::RemoteCalls& calls,
                          model::Process& into);
 // Alternate stack, tid address, parent-death signal, timer slack of the thread behind `calls`.

@@ -31,42 +31,22 @@ Result<void> read_file(int fd, u64 offset, ByteSpan out) {
   return {};
 }
 
-bool covers(const MappedPiece& piece, u64 offset) {
-  return piece.offset <= offset && offset - piece.offset < piece.length;
-}
-
-// The stretch from `offset` on that one set of pieces serves: up to the next border of a piece.
-u64 stretch_length(std::span<const MappedPiece> pieces, u64 offset, u64 most) {
-  u64 end = offset + most;
-  for (const MappedPiece& piece : pieces) {
-    if (piece.offset > offset) end = std::min(end, piece.offset);
-    if (covers(piece, offset)) end = std::min(end, piece.offset + piece.length);
-  }
-  return end - offset;
-}
-
-// Through any area that shows the stretch: one of them may have guard pages there.
-Result<void> read_stretch(std::span<const MappedPiece> pieces, u64 offset, ByteSpan out) {
-  std::optional<Error> failure;
-  for (const MappedPiece& piece : pieces) {
-    if (!covers(piece, offset)) continue;
-    auto done = piece.memory->read(piece.address + (offset - piece.offset), out);
-    if (done) return {};
-    failure = std::move(done).take_error();
-    if (failure->code != EFAULT) return *failure;
-  }
-  if (failure) return *failure;
-  std::memset(out.data(), 0, out.size());
-  return {};
-}
-
 Result<void> read_mapped(std::span<const MappedPiece> pieces, u64 offset, ByteSpan out) {
-  while (!out.empty()) {
-    const u64 length = stretch_length(pieces, offset, out.size());
-    TRY(read_stretch(pieces, offset, out.first(length)));
+  auto piece = std::ranges::upper_bound(pieces, offset, {}, &MappedPiece::offset);
+  if (piece != pieces.begin()) --piece;
+  for (; !out.empty() && piece != pieces.end(); ++piece) {
+    if (piece->offset + piece->length <= offset) continue;
+    const u64 gap = std::min<u64>(out.size(), std::max(piece->offset, offset) - offset);
+    std::memset(out.data(), 0, gap);
+    offset += gap;
+    out = out.subspan(gap);
+    const u64 skip = offset - piece->offset;
+    const u64 length = out.empty() ? 0 : std::min<u64>(out.size(), piece->length - skip);
+    if (length != 0) TRY(piece->memory->read(piece->address + skip, out.first(length)));
     offset += length;
     out = out.subspan(length);
   }
+  std::memset(out.data(), 0, out.size());
   return {};
 }
 

@@ -25,7 +25,8 @@ class LivePages : public model::PageSource {
   void add_memory(model::SpaceIndex space, const trace::RemoteMemory& memory);
   // `space` is the content of a file (read by pread; past its end reads as zeros).
   void add_file(model::SpaceIndex space, UniqueFd file);
-  // `space` is put together from areas that map it; what no piece covers is zeros.
+  // `space` is put together from areas that map it; `pieces` ascending and disjoint, what none
+  // covers is zeros.
   void add_mapped(model::SpaceIndex space, std::vector<MappedPiece> pieces);
 
   Result<void> read(model::SpaceIndex space, std::span<const model::Run> runs,

@@ -7,13 +7,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
-#include "capture/inside.h"
-#include "capture/runs.h"
 
 namespace stasis::capture {
 namespace {
@@ -60,10 +56,10 @@ bool is_shared_memory(const proc::Area& area) {
 
 constexpr std::string_view kMemfdPrefix = "/memfd:";
 
-bool is_covered(const model::Run& range, const std::vector<model::Run>& by) {
-  return std::any_of(by.begin(), by.end(), [&](const model::Run& run) {
-    return run.offset <= range.offset && run.offset + run.length >= range.offset + range.length;
-  });
+u64 bytes_of(const std::vector<model::Run>& runs) {
+  u64 bytes = 0;
+  for (const model::Run& run : runs) bytes += run.length;
+  return bytes;
 }
 
 }  // namespace
@@ -75,17 +71,17 @@ Result<model::ResourceIndex> Builder::mapped_resource(trace::FrozenProcess& proc
   if (const auto known = resources_by_key_.find(key); known != resources_by_key_.end()) {
     index = known->second;
   } else {
-    index = TRY(file_by_path(area.path, area, key));
+    index = TRY(file_of(process, area, key));
+    resources_by_key_[key] = index;
   }
   if (const auto content = mapped_.find(index); content != mapped_.end()) {
-    content->second.areas.emplace_back(&process, area);
+    content->second.add(process, area);
   }
   return index;
 }
 
-Result<model::ResourceIndex> Builder::file_by_path(const std::string& path, const proc::Area& area,
-                                                   const std::string& key) {
-  // A descriptor on the same object: one resource for both.
+// A descriptor on the same object: one resource for both.
+Result<std::optional<model::ResourceIndex>> Builder::file_by_descriptor(const proc::Area& area) {
   for (const ProcessDescriptors& table : descriptors_) {
     for (const resource::FdFacts& facts : table.facts) {
       if (facts.status.st_ino != area.inode || !facts.duplicate || !S_ISREG(facts.status.st_mode) ||
@@ -96,31 +92,59 @@ Result<model::ResourceIndex> Builder::file_by_path(const std::string& path, cons
         continue;
       }
       const model::ResourceIndex index = TRY(resource_for(facts));
-      resources_by_key_[key] = index;
       note_build_id(index, facts.duplicate.get());
-      return index;
+      return std::optional(index);
     }
   }
-  if (area.deleted || area.path.starts_with(kMemfdPrefix)) return content_by_mapping(area, key);
+  return std::optional<model::ResourceIndex>();
+}
 
+// /proc/PID/map_files gives a descriptor on the object itself, but only with
+// CAP_CHECKPOINT_RESTORE. Shared anonymous memory stays what it is.
+Result<std::optional<model::ResourceIndex>> Builder::file_by_mapping(
+    const trace::FrozenProcess& process, const proc::Area& area) {
+  std::optional<model::ResourceIndex> none;
+  if (is_shared_memory(area)) return none;
+  resource::FdFacts facts;
+  const std::string link = fmt::format("/proc/{}/map_files/{:x}-{:x}", process.any_live_tid(),
+                                       area.start.value, area.end.value);
+  auto fd = sys::open(link, O_RDONLY | O_NOCTTY | O_NONBLOCK);
+  if (!fd) return none;
+  facts.number = -1;
+  facts.link = TRY(sys::read_link(link));
+  facts.status = TRY(sys::fstat(fd->get()));
+  if (facts.status.st_nlink != 0) return none;  // it has another name
+  facts.info.flags = O_RDONLY;
+  facts.duplicate = std::move(*fd);
+  const model::ResourceIndex index = TRY(resource_for(facts));
+  note_build_id(index, facts.duplicate.get());
+  return std::optional(index);
+}
+
+Result<model::ResourceIndex> Builder::file_of(const trace::FrozenProcess& process,
+                                              const proc::Area& area, const std::string& key) {
+  if (const auto index = TRY(file_by_descriptor(area))) return *index;
+  if (area.deleted || area.path.starts_with(kMemfdPrefix)) {
+    if (const auto index = TRY(file_by_mapping(process, area))) return *index;
+    return content_by_mapping(area, key);
+  }
   resource::FdFacts facts;
   facts.pid = 0;
   facts.number = -1;
-  facts.link = path;
-  auto file = open_if_same(path, area);
+  facts.link = area.path;
+  auto file = open_if_same(area.path, area);
   if (!file) {
     // Not there, or replaced under its name without the kernel saying "(deleted)" (rename over a
     // bind mount, another mount on top): what is mapped is carried in the image instead.
     if (file.error().code == ESTALE || file.error().code == ENOENT) {
       return content_by_mapping(area, key);
     }
-    return std::move(file).context(fmt::format("mapped file {}", path)).take_error();
+    return std::move(file).context(fmt::format("mapped file {}", area.path)).take_error();
   }
   facts.duplicate = std::move(*file);
   facts.status = TRY(sys::fstat(facts.duplicate.get()));
   facts.info.flags = O_RDONLY;
   const model::ResourceIndex index = TRY(resource_for(facts));
-  resources_by_key_[key] = index;
   note_build_id(index, facts.duplicate.get());
   return index;
 }
@@ -151,7 +175,7 @@ model::ResourceIndex Builder::content_by_mapping(const proc::Area& area, const s
     resource = std::move(file);
   }
   const model::ResourceIndex index = add_resource(std::move(resource), key);
-  mapped_[index] = MappedContent{.space = space, .areas = {}};
+  mapped_.insert_or_assign(index, MappedContent(space));
   return index;
 }
 
@@ -185,44 +209,38 @@ void Builder::note_build_id(model::ResourceIndex index, int fd) {
 Result<void> Builder::note_mapped_pages(trace::FrozenProcess& process, trace::RemoteCalls& calls) {
   for (auto& [index, content] : mapped_) {
     const bool on_disk = std::holds_alternative<model::RegularFile>(image.resources[index]);
-    for (const auto& [owner, area] : content.areas) {
-      if (owner != &process) continue;
-      const model::Run range{.offset = area.offset, .length = area.length()};
-      if (is_covered(range, content.asked)) continue;  // another process has told already
-      content.asked.push_back(range);
-      if (on_disk || area.swap_kb > 0) {
-        content.runs.push_back(range);
-        continue;
-      }
-      const auto resident = TRY(resident_runs(process, calls, area));
-      content.runs.insert(content.runs.end(), resident.begin(), resident.end());
-    }
+    TRY(content.note_pages(process, calls, on_disk));
   }
   return {};
 }
 
-Result<void> Builder::connect_mapped_contents() {
+void Builder::connect_mapped_contents() {
   for (auto& [index, content] : mapped_) {
-    std::vector<MappedPiece> pieces;
-    u64 size = 0;
-    for (const auto& [process, area] : content.areas) {
-      pieces.push_back({.offset = area.offset,
-                        .length = area.length(),
-                        .memory = &process->memory,
-                        .address = area.start});
-      size = std::max(size, area.offset + area.length());
-    }
-    image.spaces[content.space].size = size;
-    image.spaces[content.space].runs = merge_runs(std::move(content.runs));
-    pages.add_mapped(content.space, std::move(pieces));
+    MappedContent::Parts parts = content.parts();
+    model::Space& space = image.spaces[content.space()];
+    space.size = parts.size;
+    space.runs = std::move(parts.runs);
+    pages.add_mapped(content.space(), std::move(parts.pieces));
     std::visit(
-        [size](auto& resource) {
-          if constexpr (requires { resource.size; }) resource.size = size;
-          if constexpr (requires { resource.identity.size; }) resource.identity.size = size;
+        [&parts](auto& resource) {
+          if constexpr (requires { resource.size; }) resource.size = parts.size;
+          if constexpr (requires { resource.identity.size; }) resource.identity.size = parts.size;
         },
         image.resources[index]);
+    if (!parts.unmapped.empty()) {
+      notes.push_back(fmt::format(
+          "{}: {} bytes of it are mapped by no process and no descriptor leads to it: they cannot "
+          "be read and will be zeros",
+          space.label, bytes_of(parts.unmapped)));
+    }
+    if (!parts.hidden.empty()) {
+      notes.push_back(fmt::format(
+          "{}: {} bytes of it lie below changed pages of private mappings, and no shared mapping "
+          "or descriptor shows them: they cannot be read and will be zeros (a program sees them "
+          "only if it gives up its changed pages)",
+          space.label, bytes_of(parts.hidden)));
+    }
   }
-  return {};
 }
 
 model::SpaceIndex Builder::add_space(std::string label, u64 size) {

@@ -37,15 +37,6 @@ model::Credentials credentials_of(const proc::Status& status) {
           .securebits = 0};
 }
 
-Result<std::vector<Bytes>> read_pending(Pid tid, bool process_wide) {
-  std::vector<Bytes> pending;
-  for (const siginfo_t& info : TRY(trace::peek_signals(tid, process_wide))) {
-    const ByteView bytes = std::as_bytes(std::span(&info, 1));
-    pending.emplace_back(bytes.begin(), bytes.end());
-  }
-  return pending;
-}
-
 i64 clock_ns(clockid_t clock) {
   timespec now = {};
   (void)::clock_gettime(clock, &now);  // the three clocks asked for always exist
@@ -83,8 +74,16 @@ Result<model::Process> process_facts(trace::FrozenProcess& process) {
   result.oom_score_adj = TRY(proc::read_oom_score_adj(process.pid));
   result.stopped = process.stopped;
   result.limits = TRY(limits_of(live));
-  result.pending = TRY(read_pending(live, true));
   return result;
+}
+
+Result<std::vector<Bytes>> pending_signals(Pid tid, bool process_wide) {
+  std::vector<Bytes> pending;
+  for (const siginfo_t& info : TRY(trace::peek_signals(tid, process_wide))) {
+    const ByteView bytes = std::as_bytes(std::span(&info, 1));
+    pending.emplace_back(bytes.begin(), bytes.end());
+  }
+  return pending;
 }
 
 Result<model::MemoryMarks> memory_marks(const trace::FrozenProcess& process) {

@@ -1,4 +1,4 @@
-// Sorting and merging runs.
+// Sorting, merging and subtracting runs.
 #include "capture/runs.h"
 
 #include <algorithm>
@@ -8,22 +8,6 @@ namespace {
 
 u64 end_of(const model::Run& run) {
   return run.offset + run.length;
-}
-
-// Cuts from `run` what `taken` (ascending, disjoint) covers and appends the rest to `out`.
-void append_uncovered(model::Run run, const std::vector<model::Run>& taken,
-                      std::vector<model::Run>& out) {
-  for (const model::Run& other : taken) {
-    if (end_of(other) <= run.offset) continue;
-    if (other.offset >= end_of(run)) break;
-    if (other.offset > run.offset) {
-      out.push_back({.offset = run.offset, .length = other.offset - run.offset, .kind = run.kind});
-    }
-    const u64 rest = std::min(end_of(run), end_of(other));
-    run.length = end_of(run) - rest;
-    run.offset = rest;
-  }
-  if (run.length > 0) out.push_back(run);
 }
 
 std::vector<model::Run> merge_one_kind(std::vector<model::Run> runs) {
@@ -48,14 +32,35 @@ std::vector<model::Run> merge_runs(std::vector<model::Run> runs) {
     return run.kind == model::RunKind::kData;
   });
   std::vector<model::Run> merged = merge_one_kind({runs.begin(), middle});
-  std::vector<model::Run> rest;
-  for (const model::Run& run : merge_one_kind({middle, runs.end()})) {
-    append_uncovered(run, merged, rest);
-  }
+  const std::vector<model::Run> rest = subtract_runs(merge_one_kind({middle, runs.end()}), merged);
   merged.insert(merged.end(), rest.begin(), rest.end());
   std::sort(merged.begin(), merged.end(),
             [](const model::Run& a, const model::Run& b) { return a.offset < b.offset; });
   return merged;
+}
+
+std::vector<model::Run> subtract_runs(std::vector<model::Run> from, std::vector<model::Run> taken) {
+  const auto by_offset = [](const model::Run& a, const model::Run& b) {
+    return a.offset < b.offset;
+  };
+  std::sort(from.begin(), from.end(), by_offset);
+  taken = merge_one_kind(std::move(taken));
+  std::vector<model::Run> rest;
+  auto first = taken.begin();
+  for (const model::Run& run : from) {
+    while (first != taken.end() && end_of(*first) <= run.offset) ++first;
+    u64 at = run.offset;
+    for (auto next = first; next != taken.end() && next->offset < end_of(run); ++next) {
+      if (next->offset > at) {
+        rest.push_back({.offset = at, .length = next->offset - at, .kind = run.kind});
+      }
+      at = std::max(at, std::min(end_of(*next), end_of(run)));
+    }
+    if (at < end_of(run)) {
+      rest.push_back({.offset = at, .length = end_of(run) - at, .kind = run.kind});
+    }
+  }
+  return rest;
 }
 
 }  // namespace stasis::capture

@@ -77,10 +77,6 @@ Result<model::Thread> thread_facts(const trace::FrozenProcess& process,
   if (const auto rseq = TRY(trace::get_rseq(thread.tid))) {
     result.rseq = {.address = rseq->address, .size = rseq->size, .signature = rseq->signature};
   }
-  for (const siginfo_t& info : TRY(trace::peek_signals(thread.tid, false))) {
-    const ByteView bytes = std::as_bytes(std::span(&info, 1));
-    result.pending.emplace_back(bytes.begin(), bytes.end());
-  }
   result.no_new_privs = status.no_new_privs;
   return result;
 }

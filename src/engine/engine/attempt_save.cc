@@ -88,6 +88,7 @@ Result<void> Attempt::capture() {
   set_aside(captured_->image, TRY(sys::fstat(destination_->fd())));
   note_control_blocks();
   note_lost_zombies();
+  report_.notes.insert(report_.notes.end(), captured_->notes.begin(), captured_->notes.end());
   for (const model::Process& process : captured_->image.processes) {
     report_.pids.push_back(process.pid);
     report_.threads += process.threads.size();

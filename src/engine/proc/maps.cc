@@ -99,6 +99,10 @@ Result<void> set_detail(Area& area, std::string_view line) {
     set_flags(area, rest);
     return {};
   }
+  if (key == "ProtectionKey:") {
+    area.protection_key = TRY(number_of<u32>(take_word(rest), "/proc/PID/smaps", line));
+    return {};
+  }
   // Huge pages of hugetlbfs are not part of Rss and Anonymous: they have lines of their own.
   const bool huge = key == "Private_Hugetlb:" || key == "Shared_Hugetlb:";
   if (key != "Rss:" && key != "Anonymous:" && key != "Swap:" && !huge) return {};

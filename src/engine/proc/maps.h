@@ -23,6 +23,7 @@ struct Area {
   bool deleted = false;  // the line ended in " (deleted)"
   std::vector<std::string> flags;  // VmFlags, sorted
   u64 rss_kb = 0, swap_kb = 0;
+  u32 protection_key = 0;      // pkeys(7); 0: the default one, or none
   bool has_anonymous = false;  // Anonymous: or Swap: above 0: private copies exist
 
   [[nodiscard]] u64 length() const { return end - start; }

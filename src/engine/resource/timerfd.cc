@@ -64,7 +64,10 @@ Result<proc::TimerFdEntry> current_state(const FdFacts& facts) {
 }
 
 Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {
-  const proc::TimerFdEntry state = TRY(current_state(facts));
+  proc::TimerFdEntry state = TRY(current_state(facts));
+  // It ran when its process had just been frozen, and nobody has stopped it since: no time left and
+  // no expiration yet means that the kernel is about to count one.
+  if (facts.info.timerfd.value_ns != 0 && state.value_ns == 0 && state.ticks == 0) state.ticks = 1;
   TimerFd timer;
   timer.clock = state.clock;
   timer.settime_flags = state.settime_flags;

@@ -33,7 +33,8 @@ class Rebuild {
         plan_{state.context.image,
               process_,
               [this](const model::Vma& vma) { return descriptor_of(vma); },
-              {}} {}
+              {},
+              kernel_knows_droppable()} {}
 
   Result<void> shared_memory() {
     plan_.shared_homes = TRY(shared_homes(image(), target_.scratch()));
@@ -44,6 +45,9 @@ class Rebuild {
   }
 
   Result<void> areas() {
+    for (std::string& note : lost_marks(image(), process_, plan_.droppable_known)) {
+      state_.context.notes.push_back(std::move(note));
+    }
     (void)TRY(target_.run(TRY(areas_script(plan_))));
     return {};
   }

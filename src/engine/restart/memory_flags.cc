@@ -1,5 +1,4 @@
-// One table of letters. What is not in it is either implied by other calls (rd, wr, mr, ac, ...) or
-// named by unsupported_flags().
+// The marks that are asked for again. What becomes of every letter is told in model/vm_flags.cc.
 #include "restart/memory_flags.h"
 
 #include <fmt/format.h>
@@ -7,6 +6,9 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include <set>
+
+#include "model/vm_flags.h"
 #include "restart/memory_plan.h"
 
 namespace stasis::restart {
@@ -26,19 +28,6 @@ constexpr Advice kAdvice[] = {
     {"mg", MADV_MERGEABLE, "allow merging of"},
     {"sr", MADV_SEQUENTIAL, "announce sequential reading of"},
     {"rr", MADV_RANDOM, "announce random reading of"},
-};
-
-struct Unsupported {
-  std::string_view flag;
-  std::string_view name;
-};
-constexpr Unsupported kUnsupported[] = {
-    {"ss", "a shadow stack"},
-    {"um", "watched by userfaultfd"},
-    {"uw", "write-protected by userfaultfd"},
-    {"ui", "watched by userfaultfd"},
-    {"pf", "memory of a device"},
-    {"io", "memory of a device"},
 };
 
 constexpr u64 kPrSetVma = 0x53564d41;
@@ -91,11 +80,46 @@ void add_locks(const model::Image& image, const model::Process& process, trace::
 }
 
 std::vector<std::string> unsupported_flags(const model::Vma& vma) {
-  std::vector<std::string> names;
-  for (const Unsupported& one : kUnsupported) {
-    if (has_flag(vma, one.flag)) names.emplace_back(one.name);
+  std::vector<std::string> reasons;
+  for (const std::string& letters : vma.flags) {
+    const model::VmFlag* flag = model::find_vm_flag(letters);
+    if (flag == nullptr || flag->rule != model::VmFlagRule::kRefused) continue;
+    reasons.emplace_back(flag->what);
   }
-  return names;
+  return reasons;
+}
+
+bool kernel_knows_droppable() {
+  constexpr size_t kLength = 4096;
+  void* probe = ::mmap(nullptr, kLength, PROT_READ, kMapDroppable | MAP_ANONYMOUS, -1, 0);
+  if (probe == MAP_FAILED) return false;
+  (void)::munmap(probe, kLength);  // it is a mapping of ours
+  return true;
+}
+
+std::vector<std::string> lost_marks(const model::Image& image, const model::Process& process,
+                                    bool droppable_known) {
+  std::vector<std::string> notes;
+  std::set<std::string> told;
+  for (const model::Vma& vma : process.memory.vmas) {
+    if (vma.kind == model::VmaKind::kVdso || vma.kind == model::VmaKind::kVvar ||
+        vma.kind == model::VmaKind::kVsyscall) {
+      continue;
+    }
+    for (const std::string& letters : vma.flags) {
+      std::string why;
+      if (model::find_vm_flag(letters) == nullptr) why = "is not known and was not restored";
+      if (letters == "dp" && !droppable_known) {
+        why =
+            "(MAP_DROPPABLE) is unknown to this kernel: it is plain memory now, empty all the "
+            "same";
+      }
+      if (why.empty() || !told.insert(letters).second) continue;
+      notes.push_back(fmt::format("process {}: the mark \"{}\" of {} {}", process.pid, letters,
+                                  describe_area(image, vma), why));
+    }
+  }
+  return notes;
 }
 
 }  // namespace stasis::restart

@@ -35,7 +35,10 @@ bool overlaps(const model::Vma& vma, const model::Run& run) {
   return run.offset < vma.end.value && vma.start.value < run.offset + run.length;
 }
 
-u64 map_flags(const model::Vma& vma) {
+u64 map_flags(const MemoryPlan& plan, const model::Vma& vma) {
+  if (has_flag(vma, "dp") && plan.droppable_known) {
+    return u64{MAP_FIXED_NOREPLACE} | kMapDroppable | MAP_ANONYMOUS;
+  }
   u64 flags = MAP_FIXED_NOREPLACE | (vma.shared ? MAP_SHARED : MAP_PRIVATE);
   if (!vma.resource) flags |= MAP_ANONYMOUS;
   if (has_flag(vma, "nr")) flags |= MAP_NORESERVE;
@@ -66,7 +69,7 @@ Result<void> add_area(const MemoryPlan& plan, const model::Vma& vma, Script& scr
   const u64 protection = plan.needs_writing(vma) ? vma.protection | kReadWrite : vma.protection;
   script.expect("map " + describe_area(plan.image, vma), static_cast<i64>(vma.start.value),
                 SYS_mmap,
-                {vma.start.value, vma.length(), protection, map_flags(vma), fd, vma.offset});
+                {vma.start.value, vma.length(), protection, map_flags(plan, vma), fd, vma.offset});
   return {};
 }
 
@@ -105,7 +108,8 @@ std::span<const model::Run> MemoryPlan::runs() const {
 }
 
 bool MemoryPlan::needs_writing(const model::Vma& vma) const {
-  if (!is_private(vma) || (vma.protection & kReadWrite) == kReadWrite) return false;
+  if (!is_private(vma) || has_flag(vma, "dp") || (vma.protection & kReadWrite) == kReadWrite)
+    return false;
   const auto all = runs();
   const auto first = std::partition_point(all.begin(), all.end(), [&](const model::Run& run) {
     return run.offset + run.length <= vma.start.value;

@@ -26,6 +26,7 @@ struct MemoryPlan {
   // The descriptor, as the target knows it, through which an area's file is mapped.
   std::function<Result<int>(const model::Vma&)> descriptor;
   std::map<model::ResourceIndex, RemoteAddr> shared_homes;
+  bool droppable_known = true;  // the kernel has MAP_DROPPABLE
   // Areas that are made by other means: the vdso's.
   [[nodiscard]] bool is_ours(const model::Vma& vma) const;
   // Private areas with contents to be filled in: writable until their contents are there.

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <thread>
 
+#include "restart/memory_plan.h"
+
 namespace stasis::restart {
 namespace {
 
@@ -185,7 +187,8 @@ Result<std::vector<Piece>> pieces_of_memory(const model::Memory& memory, const m
       }
       const u64 length = std::min(end, vma->end.value) - at;
       const bool zero = run.kind == model::RunKind::kZero;
-      if (!zero || vma->resource) split(at, length, {at}, zero, largest, pieces);
+      const bool droppable = has_flag(*vma, "dp");  // its contents are not to come back
+      if (!droppable && (!zero || vma->resource)) split(at, length, {at}, zero, largest, pieces);
       at += length;
     }
   }

@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/sys.h"
+#include "restart/signals.h"
 
 namespace stasis::restart {
 namespace {
@@ -60,6 +62,11 @@ Pid creator_of(const model::Process& process, const model::PosixTimer& timer) {
   const bool of_thread = timer.clock == CLOCK_THREAD_CPUTIME_ID;
   if (of_thread && (timer.notify & SIGEV_THREAD_ID) != 0) return timer.tid;
   return process.pid;
+}
+
+bool is_pending(const model::Process& process, int signal) {
+  return std::ranges::any_of(process.pending,
+                             [signal](const Bytes& info) { return signal_of(info) == signal; });
 }
 
 void count_up(i32 from, i32 to, trace::Script& script) {
@@ -127,8 +134,12 @@ std::vector<TimerStep> timer_steps(const model::Process& process, const std::map
 
 void add_interval_timers(const model::Process& process, trace::Script& script) {
   for (const model::IntervalTimer& timer : process.interval_timers) {
+    i64 value_us = timer.value_us;
+    // It stands still until its SIGALRM is delivered. Set to no time left it would be off for ever;
+    // so it expires at once, and its signal is the one that was pending anyway.
+    if (value_us == 0 && timer.which == ITIMER_REAL && is_pending(process, SIGALRM)) value_us = 1;
     const TimerTimes times = {{timer.interval_us / kSecondUs, timer.interval_us % kSecondUs},
-                              {timer.value_us / kSecondUs, timer.value_us % kSecondUs}};
+                              {value_us / kSecondUs, value_us % kSecondUs}};
     script.call(fmt::format("start interval timer {}", timer.which), SYS_setitimer,
                 {static_cast<u64>(timer.which), script.object(times), u64{0}});
   }

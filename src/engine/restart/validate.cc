@@ -131,8 +131,8 @@ void check_vma(const model::Image& image, const model::Process& process, const m
          "lower vm.mmap_min_addr (sysctl)"});
   }
   const bool ours = vma.kind != model::VmaKind::kVdso && vma.kind != model::VmaKind::kVvar;
-  for (const std::string& name : ours ? unsupported_flags(vma) : std::vector<std::string>()) {
-    refusals.push_back({subject, fmt::format("it is {}, which cannot be rebuilt", name), ""});
+  for (std::string& reason : ours ? unsupported_flags(vma) : std::vector<std::string>()) {
+    refusals.push_back({subject, std::move(reason), ""});
   }
   if (ours && has_flag(vma, "sl") && !machine.has_mseal) {
     refusals.push_back({subject, "it is sealed, and this kernel has no mseal", ""});

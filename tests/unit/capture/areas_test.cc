@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "base/sys.h"
+#include "model/vm_flags.h"
 
 using namespace stasis;
 using model::VmaKind;
@@ -112,7 +113,9 @@ TEST_CASE("what cannot be saved is named, with the place and the reason") {
       {"rw-p 00000000 00:00 0 \nVmFlags: rd wr um ", "userfaultfd"},
       {"rw-p 00000000 00:00 0 \nVmFlags: rd wr uw ", "userfaultfd"},
       {"rw-p 00000000 00:00 0 \nVmFlags: rd wr ss ", "shadow stack"},
-      {"r--p 00000000 00:00 0 \nVmFlags: rd sl ", "mseal"},
+      {"rw-p 00000000 00:00 0 \nVmFlags: rd wr mt ", "memory tags"},
+      {"rw-s 00000000 fe:00 9 /x\nVmFlags: rd wr sf ", "MAP_SYNC"},
+      {"rw-p 00000000 00:00 0 \nProtectionKey: 3\nVmFlags: rd wr ", "protection key"},
       {"--xp 00000000 00:00 0 [uprobes]\nVmFlags: ex ", "uprobes"},
       {"rw-p 00000000 00:00 0 [something]\nVmFlags: rd ", "not known"},
   };
@@ -164,4 +167,34 @@ TEST_CASE("shared memory has no runs of its own; its touched pages are runs of t
   CHECK(*runs == std::vector<model::Run>{{.offset = kPageSize, .length = kPageSize},
                                          {.offset = 4 * kPageSize, .length = kPageSize}});
   (void)::munmap(memory, length);
+}
+
+TEST_CASE("every mark of Linux 6.18 has a rule; one that is not known is told, not dropped") {
+  // Documentation/filesystems/proc.rst and show_smap_vma_flags() of fs/proc/task_mmu.c.
+  const std::string_view known[] = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "pf",
+                                    "lo", "io", "sr", "rr", "dc", "de", "lf", "ac", "nr", "ht",
+                                    "sf", "ar", "wf", "dd", "sd", "mm", "hg", "nh", "mg", "um",
+                                    "uw", "ui", "ss", "sl", "dp", "mt", "bt", "gu"};
+  for (const std::string_view letters : known) {
+    CAPTURE(letters);
+    CHECK(model::find_vm_flag(letters) != nullptr);
+  }
+  const auto areas = areas_of(
+      "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \nVmFlags: rd wr zz dp \n"
+      "7f0000001000-7f0000002000 rw-p 00000000 00:00 0 \nVmFlags: rd wr zz \n"
+      "7f0000003000-7f0000004000 r-xp 00000000 00:00 0 [vdso]\nVmFlags: rd ex yy \n");
+  CHECK(capture::area_refusals(7, areas).empty());
+  const auto notes = capture::area_notes(7, areas);
+  REQUIRE(notes.size() == 1);
+  CHECK(notes[0].find("\"zz\"") != std::string::npos);
+  CHECK(notes[0].find("process 7") != std::string::npos);
+  // The running kernel shows none that this version does not know.
+  const auto own = proc::read_smaps(::getpid());
+  CHECK(capture::area_notes(1, *own).empty());
+}
+
+TEST_CASE("memory that can only be executed has a key of the kernel's own, which is no obstacle") {
+  const auto areas = areas_of(
+      "7f0000000000-7f0000001000 --xp 00000000 00:00 0 \nProtectionKey: 1\nVmFlags: ex \n");
+  CHECK(capture::area_refusals(1, areas).empty());
 }

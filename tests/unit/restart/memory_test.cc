@@ -134,6 +134,29 @@ TEST_CASE("advice, locks, guards, names and seals") {
   CHECK(after.operations().back().number == kSysMseal);
 }
 
+TEST_CASE("droppable memory is made as such, empty; where it is unknown, plain and told") {
+  Example example;
+  model::Vma& vma = example.add(0x10000, 0x20000, kReadWrite);
+  vma.flags = {"dd", "dp", "nr", "wf"};
+  example.run(0x11000, 0x1000);  // an image of a version that still saved its contents
+  const auto known = areas_script(example.plan());
+  REQUIRE(known.ok());
+  CHECK((number_at(calls_of(*known, SYS_mmap).at(0), 3) & 0xf) == kMapDroppable);
+  CHECK(pieces_of_memory(example.process().memory, example.image.spaces[0], 0x2000)->empty());
+  CHECK(lost_marks(example.image, example.process(), true).empty());
+  MemoryPlan plan = example.plan();
+  plan.droppable_known = false;
+  const auto unknown = areas_script(plan);
+  REQUIRE(unknown.ok());
+  CHECK((number_at(calls_of(*unknown, SYS_mmap).at(0), 3) & 0xf) == MAP_PRIVATE);
+  CHECK(calls_of(*unknown, SYS_madvise).size() == 2);
+  const auto notes = lost_marks(example.image, example.process(), false);
+  REQUIRE(notes.size() == 1);
+  CHECK(notes[0].find("MAP_DROPPABLE") != std::string::npos);
+  example.process().memory.vmas[0].flags = {"zz"};
+  CHECK(lost_marks(example.image, example.process(), true).size() == 1);
+}
+
 TEST_CASE("vdso areas go home by name, or together elsewhere") {
   const auto area = [](u64 start, u64 end, std::string path) {
     proc::Area result;

@@ -27,6 +27,7 @@ using Phase = HeldThread::Phase;
 // the targets create meanwhile is attached at birth. Never EXITKILL.
 constexpr u64 kOptions =
     PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
+constexpr i64 kNsPerMs = 1'000'000;
 constexpr i64 kSliceMs = 20;  // between looks whether a silent thread still lives
 
 // The thread is exiting, or was never there.
@@ -56,24 +57,31 @@ Result<bool> Freezer::round(SleepClock& clock) {
     (void)::sched_yield();  // something is on its way out
     return false;
   }
+  ChildSignal signal;  // from before the first one can stop
+  std::vector<HeldThread*> early, late;
   // All at once, then wait: one by one would let spinners starve us.
   for (const Pid tid : found) {
     HeldThread& thread = threads_.at(tid);
     // It may have gone to epoll_wait meanwhile.
     if (thread.running && !thread.adopted) observe(thread, clock);
+    (thread.late ? late : early).push_back(&thread);
     if (!thread.late) TRY(interrupt_one(thread));
   }
-  for (const Pid tid : found) {
-    if (HeldThread& thread = threads_.at(tid); !thread.late) TRY(settle(thread));
-  }
+  TRY(settle(std::move(early), signal));
   // The window in which our death would show as EINTR is open for one thread at a time.
-  for (const Pid tid : found) {
-    if (HeldThread& thread = threads_.at(tid); thread.late) {
-      TRY(interrupt_one(thread));
-      TRY(settle(thread));
-    }
+  for (HeldThread* thread : late) {
+    TRY(interrupt_one(*thread));
+    TRY(spin_for(*thread));
+    TRY(settle({thread}, signal));
   }
   return false;
+}
+
+// On another processor it stops within some microseconds, sooner than we could be woken up.
+Result<void> Freezer::spin_for(HeldThread& thread) {
+  constexpr int kLooks = 20;
+  for (int i = 0; i < kLooks && thread.phase == Phase::kSeized; ++i) TRY(look_at(thread));
+  return {};
 }
 
 Result<std::vector<Pid>> Freezer::seize_new(SleepClock& clock) {
@@ -151,43 +159,67 @@ Result<void> Freezer::interrupt_one(HeldThread& thread) {
   return {};  // settle() finds out what became of it
 }
 
-// Until the thread stands at a get_signal stop or is gone.
-Result<void> Freezer::settle(HeldThread& thread) {
-  while (thread.phase == Phase::kSeized) {
-    const auto stop = wait_for(thread.tid, false, kSliceMs);
-    if (stop.ok()) {
-      if (TRY(take_stop(thread, *stop))) return {};
-      continue;
+// Until all of them stand at a get_signal stop or are gone, each looked at as soon as it has
+// stopped: one that was on its way into epoll_wait has EINTR in its register until we have seen it.
+// SIGCHLD names one that has stopped, and hides others that did so at the same time, hence all are
+// looked at too, as often as that is cheap beside the waiting.
+Result<void> Freezer::settle(std::vector<HeldThread*> waiting, ChildSignal& signal) {
+  constexpr i64 kNsALook = 2000;
+  i64 next_round_ns = 0;
+  i64 next_silent_ns = monotonic_ns() + kSliceMs * kNsPerMs;
+  while (true) {
+    const i64 now_ns = monotonic_ns();
+    if (now_ns >= next_round_ns) {
+      for (HeldThread* thread : waiting) TRY(look_at(*thread));
+      next_round_ns = monotonic_ns() + static_cast<i64>(waiting.size()) * kNsALook;
     }
-    if (is_gone(stop.error())) {
-      thread.phase = Phase::kGone;
-      return {};
+    std::erase_if(waiting, [](const auto* thread) { return thread->phase != Phase::kSeized; });
+    if (waiting.empty()) return {};
+    if (now_ns >= next_silent_ns) {
+      for (HeldThread* thread : waiting) TRY(look_for_silent(*thread));
+      next_silent_ns = now_ns + kSliceMs * kNsPerMs;
+      if (expired()) return too_late(*waiting.front());
     }
-    if (stop.error().code != ETIMEDOUT) return stop.error();
-    bury_dead(thread.pid);
-    // A leader that exits before its threads says nothing until they are gone.
-    const auto status = proc::read_status(thread.pid, thread.tid);
-    if (status.ok() && status->state == 'Z' && thread.tid == thread.pid && status->threads > 1) {
-      thread.phase = Phase::kZombie;
-      return {};
-    }
-    if (expired()) return too_late(thread);
+    const auto told = std::ranges::find(waiting, signal.sleep(), &HeldThread::tid);
+    if (told != waiting.end()) TRY(look_at(**told));
+  }
+}
+
+// Whether it has stopped by now.
+Result<void> Freezer::look_at(HeldThread& thread) {
+  const auto stop = poll_for(thread.tid, false);
+  if (stop.ok() && *stop) {
+    TRY(take_stop(thread, **stop));
+  } else if (!stop && is_gone(stop.error())) {
+    thread.phase = Phase::kGone;
+  } else if (!stop) {
+    return stop.error();
   }
   return {};
 }
 
-// True when the thread has settled; otherwise it was sent on towards its stop.
-Result<bool> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
+// Those from which no stop will ever come.
+Result<void> Freezer::look_for_silent(HeldThread& thread) {
+  bury_dead(thread.pid);
+  // A leader that exits before its threads says nothing until they are gone.
+  const auto status = proc::read_status(thread.pid, thread.tid);
+  if (status.ok() && status->state == 'Z' && thread.tid == thread.pid && status->threads > 1) {
+    thread.phase = Phase::kZombie;
+  }
+  return {};
+}
+
+// What is not at its stop yet is sent on towards it.
+Result<void> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
   if (!stop.alive()) {
     bury(thread);
     thread.phase = Phase::kGone;
-    return true;
+    return {};
   }
   if (stop.event() == PTRACE_EVENT_STOP) {
     auto finished = finish_stop(thread, stop);
-    if (!finished && is_gone(finished.error())) return false;  // killed under our hands
-    TRY(std::move(finished));
-    return true;
+    if (!finished && is_gone(finished.error())) return {};  // killed under our hands
+    return finished;
   }
   if (stop.event() != 0) TRY(take_birth(thread, stop.event()));
   // Any stop swallows an interruption that was under way (ptrace_stop() clears JOBCTL_TRAP_STOP),
@@ -195,7 +227,7 @@ Result<bool> Freezer::take_stop(HeldThread& thread, const Stop& stop) {
   // the thread is gone the next wait says so.
   (void)interrupt(thread.tid);
   (void)resume(thread.tid, stop.event() != 0 ? 0 : stop.signal());
-  return false;
+  return {};
 }
 
 Result<void> Freezer::finish_stop(HeldThread& thread, const Stop& stop) {

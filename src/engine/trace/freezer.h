@@ -10,6 +10,7 @@
 #include "arch/registers.h"
 #include "base/result.h"
 #include "proc/status.h"
+#include "trace/child_signal.h"
 #include "trace/freeze.h"
 #include "trace/ptrace.h"
 #include "trace/seize_watch.h"
@@ -65,8 +66,11 @@ class Freezer {
   Result<void> seize_one(Pid pid, Pid tid, SleepClock& clock, std::vector<Pid>& found);
   static void observe(HeldThread& thread, SleepClock& clock);
   Result<void> interrupt_one(HeldThread& thread);
-  Result<void> settle(HeldThread& thread);
-  Result<bool> take_stop(HeldThread& thread, const Stop& stop);
+  Result<void> settle(std::vector<HeldThread*> waiting, ChildSignal& signal);
+  Result<void> spin_for(HeldThread& thread);
+  Result<void> look_at(HeldThread& thread);
+  Result<void> look_for_silent(HeldThread& thread);
+  Result<void> take_stop(HeldThread& thread, const Stop& stop);
   Result<void> take_birth(const HeldThread& parent, int event);
   Result<void> finish_stop(HeldThread& thread, const Stop& stop);
   Result<void> let_newborn_go(Pid child);

@@ -4,7 +4,6 @@
 
 #include <elf.h>
 #include <fmt/format.h>
-#include <pthread.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,6 +14,7 @@
 #include <chrono>
 
 #include "base/sys.h"
+#include "trace/child_signal.h"
 
 namespace stasis::trace {
 namespace {
@@ -58,33 +58,6 @@ Result<std::optional<Stop>> wait_once(Pid tid, int flags) {
   if (info.si_pid == 0) return std::optional<Stop>();
   return std::optional(Stop{.tid = tid, .code = info.si_code, .status = info.si_status});
 }
-
-// Sleeps until SIGCHLD, which every stop sends to its tracer: at once awake again, where yielding
-// or polling would lose the CPU to whoever spins. A signal that went elsewhere costs a millisecond.
-class ChildSignal {
- public:
-  ChildSignal() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGCHLD);
-    (void)::pthread_sigmask(SIG_BLOCK, &set_, &before_);  // cannot fail with these arguments
-  }
-  ChildSignal(const ChildSignal&) = delete;
-  ChildSignal& operator=(const ChildSignal&) = delete;
-  ~ChildSignal() {
-    (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    // It may have told of a real child as well: whoever handles it in this process gets it after
-    // all.
-    if (taken_) (void)::raise(SIGCHLD);
-  }
-  void sleep() {
-    constexpr timespec kAtMost = {.tv_sec = 0, .tv_nsec = 1'000'000};
-    if (::sigtimedwait(&set_, nullptr, &kAtMost) == SIGCHLD) taken_ = true;
-  }
-
- private:
-  sigset_t set_ = {}, before_ = {};
-  bool taken_ = false;
-};
 
 }  // namespace
 
@@ -235,7 +208,7 @@ Result<Stop> wait_for(Pid tid, bool consume, i64 timeout_ms) {
     if (std::chrono::steady_clock::now() >= end) {
       return sys::error_of(ETIMEDOUT, "wait for", fmt::format("thread {}", tid));
     }
-    signal.sleep();
+    (void)signal.sleep();
   }
 }
 

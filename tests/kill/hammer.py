@@ -192,17 +192,28 @@ def state_of(pid):
     return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1]
 
 
-def kill_with_children(pid):
-    """Kills a checkpointer; cr_checkpoint's work is done by a child of it. Returns when they are dead."""
-    workers = [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
-    for each in [*workers, pid]:
+def children(pid):
+    return [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def kill_some(pid, whom):
+    """Kills the command, its worker, the writer, or all of them: how many. Returns when all of them are
+    dead, by our hands or by themselves."""
+    # The writer comes late and goes soon.
+    while whom == "writer" and state_of(pid) not in ([], [b"Z"]) and not any(map(children, children(pid))):
+        pass
+    workers = children(pid)
+    writers = [writer for worker in workers for writer in children(worker)]
+    victims = {"command": [pid], "worker": workers, "writer": writers, "all": [*workers, pid, *writers]}[whom]
+    for each in victims:
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
     end = time.monotonic() + 20
-    while any(state_of(each) not in ([], [b"Z"], [b"X"]) for each in workers):
+    while any(state_of(each) not in ([], [b"Z"], [b"X"]) for each in [*workers, *writers]):
         if time.monotonic() > end:
-            raise SystemExit(f"the killed {workers} still live")
+            raise SystemExit(f"after a kill of {victims} of {pid}, {workers}, {writers} some still live")
         time.sleep(0.0005)
+    return len(victims)
 
 
 class Hammer:
@@ -292,8 +303,10 @@ class Hammer:
             end = time.monotonic() + delay
             while time.monotonic() < end:
                 pass
-            kill_with_children(pid)
-            self.end(pid)
+            killed = kill_some(pid, self.options.whom)
+            status = self.end(pid)
+            if killed and not os.WIFSIGNALED(status):
+                self.kills += 1
             # Sometimes the next one comes at once.
             if self.random.random() < 0.2:
                 continue
@@ -315,7 +328,7 @@ class Hammer:
             lost = self.noise.sent - self.target.status()[17] if self.options.signals else 0
         wrong = self.target.check()
         print(json.dumps({
-            "kills": self.kills, "finished": self.finished, "failed_runs": self.failed_runs,
+            "whom": self.options.whom, "kills": self.kills, "finished": self.finished, "failed_runs": self.failed_runs,
             "steps": steps, "run_ms": round(duration * 1000, 2), "epoll_eintr": self.eintr,
             "signals": self.noise.sent if self.noise else 0, "signals_lost": lost,
             "rounds": sum(self.target.status()[1:17]), "uid": os.getuid(),
@@ -362,6 +375,8 @@ def main():
     parser.add_argument("--preload", help="library that kills at a step; without it no step is tried")
     parser.add_argument("--steps", type=int, default=100, help="how many steps to try; -1: every one")
     parser.add_argument("--kills", type=int, default=200, help="kills at random times")
+    parser.add_argument("--whom", choices=["all", "command", "worker", "writer"], default="all",
+                        help="which of the checkpointer's processes to kill at random times")
     parser.add_argument("--signals", action="store_true", help="send real-time signals meanwhile")
     parser.add_argument("--stops", action="store_true", help="send SIGSTOP and SIGCONT meanwhile")
     parser.add_argument("--relaxed", action="store_true",

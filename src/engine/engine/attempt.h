@@ -10,6 +10,7 @@
 #include "capture/capture.h"
 #include "engine/deadline.h"
 #include "engine/engine.h"
+#include "engine/letting_go.h"
 #include "engine/members.h"
 #include "engine/writer.h"
 #include "format/destination.h"
@@ -45,6 +46,7 @@ class Attempt {
   Result<void> save();
   Result<void> freeze();
   Result<void> leave_out();
+  Result<void> address_signals();
   Result<void> capture();
   Result<void> write();
   Result<void> commit();
@@ -76,6 +78,7 @@ class Attempt {
   std::vector<trace::FrozenProcess> aside_;  // frozen, but not saved
   std::optional<capture::Captured> captured_;
   std::optional<Writer> writer_;  // ends before what it uses
+  Addressees at_once_, later_;    // get their signal when they have left libcr
   std::vector<Pid> saved_;        // pids of the image, as we know them
 };
 

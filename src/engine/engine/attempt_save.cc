@@ -79,6 +79,16 @@ Result<void> Attempt::leave_out() {
   if (processes.empty()) {
     return fail(ESRCH, "all processes have left themselves out of the checkpoint");
   }
+  return address_signals();
+}
+
+// Those that take part get their signal when they have left libcr, unless it is an early one.
+Result<void> Attempt::address_signals() {
+  if (request_.signal == 0) return {};
+  for (const Pid pid : saved_) {
+    const bool at_once = request_.signal < 0 || !handshake_->takes_part(pid);
+    TRY((at_once ? at_once_ : later_).add(pid));
+  }
   return {};
 }
 
@@ -162,15 +172,10 @@ Result<void> Attempt::thaw() {
   return thawed;
 }
 
-// Those that take part get their signal when they have left libcr, unless it is an early one.
 Result<void> Attempt::let_go() {
   if (!freeze_) return {};
   TRY(handshake_->tell_success());
-  std::vector<Pid> now;
-  for (const Pid pid : saved_) {
-    if (request_.signal < 0 || !handshake_->takes_part(pid)) now.push_back(pid);
-  }
-  auto thawed = thaw_with_signal(*freeze_, now, request_.signal);
+  auto thawed = thaw_with_signal(*freeze_, at_once_, request_.signal);
   report_.pause_us = freeze_->pause_us();
   freeze_.reset();
   return thawed;
@@ -178,12 +183,8 @@ Result<void> Attempt::let_go() {
 
 Result<void> Attempt::finish() {
   if (!handshake_->anybody()) return {};
-  std::vector<Pid> later;
-  for (const Pid pid : saved_) {
-    if (request_.signal > 0 && handshake_->takes_part(pid)) later.push_back(pid);
-  }
   const auto left = handshake_->await_idle();
-  if (!left && left.error().code == ECANCELED && !later.empty()) {
+  if (!left && left.error().code == ECANCELED && !later_.empty()) {
     return fail(ECANCELED, "stopped as asked, before the programs got their signal");
   }
   if (!left) {
@@ -192,7 +193,7 @@ Result<void> Attempt::finish() {
     report_.notes.push_back(
         fmt::format("a callback of the program returned {} after the checkpoint", *left));
   }
-  return send_signal(later, request_.signal);
+  return send_signal(later_, request_.signal);
 }
 
 // They run on first; the writer may take its time to end.

@@ -74,6 +74,15 @@ Result<void> await_callbacks(const restart::Built& built, const Progress& progre
     processes.push_back(
         {.pid = parked.pid, .block = parked.address, .memory = parked.memory.get()});
   }
+  // They wait for us, so that the ids are still theirs.
+  std::vector<Addressees> addressees(processes.size());
+  for (size_t i = 0; i < processes.size(); ++i) {
+    if (built.blocks[i].signal == 0) continue;
+    if (auto added = addressees[i].add(processes[i].pid); !added) {
+      job.destroy();
+      return added;
+    }
+  }
   const auto failed = notify::await_restarted(
       processes,
       {.left_ms = {}, .cancelled = [&] { return progress && !progress(0, 0); }, .late = nullptr});
@@ -86,7 +95,7 @@ Result<void> await_callbacks(const restart::Built& built, const Progress& progre
       notes.push_back(fmt::format("process {} ended while its callbacks ran after the restart",
                                   processes[i].pid));
     } else if (built.blocks[i].signal != 0) {
-      TRY(send_signal({processes[i].pid}, built.blocks[i].signal));
+      TRY(send_signal(addressees[i], built.blocks[i].signal));
     }
   }
   return {};

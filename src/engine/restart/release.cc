@@ -15,6 +15,7 @@
 #include "proc/maps.h"
 #include "proc/status.h"
 #include "restart/control_blocks.h"
+#include "restart/exit_guard.h"
 #include "trace/ptrace.h"
 
 namespace stasis::restart {
@@ -81,9 +82,13 @@ Result<void> prepare_release(BuildState& state, size_t process) {
 }
 
 void let_live(const BuildState& state) {
+  std::vector<Pid> pids;
+  for (const Target& target : state.targets) pids.push_back(target.pid());
+  ExitGuard guard(pids);
   for (const Target& target : state.targets) {
     for (const Pid tid : target.threads()) (void)trace::set_options(tid, 0);  // or it is dead
   }
+  guard.let_live();
 }
 
 Result<void> release_process(BuildState& state, size_t process) {

@@ -9,7 +9,8 @@ namespace stasis::restart {
 // The signal of the options, or what stops who was stopped; the last preparations.
 Result<void> prepare_release(BuildState& state, size_t process);
 
-// From here on they do not die with us: should we be killed they run on, all of them.
+// From here on they do not die with us: should we be killed before it has returned, all of them die
+// or all of them run on.
 void let_live(const BuildState& state);
 
 // Detaches all threads. On error the target is still ours to kill.

@@ -13,17 +13,9 @@
 
 #include "blcr_common.h"
 
-#ifndef CR_DEPRECATED_
-#define CR_DEPRECATED_ __attribute__((deprecated))
-#endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* The signal number that checkpoints are known by: reserved when the library is loaded, so that
- * SIGRTMAX is one less and nobody else is given it. */
-#define CR_SIGNUM 64
 
 /* Versions of the argument structs below, as this header describes them. */
 typedef int cr_version_t;
@@ -88,15 +80,6 @@ typedef struct cr_restart_args {
 
 #define CR_SPINLOCK_INITIALIZER 0U
 
-/* Arguments of cr_checkpoint(). A code from 1 to 65535 in the upper half replaces CR_ETEMPFAIL or
- * CR_EPERMFAIL in what the requester and the other callbacks are told. */
-#define CR_CHECKPOINT_READY 0x0000
-#define CR_CHECKPOINT_TEMP_FAILURE 0x0001
-#define CR_CHECKPOINT_PERM_FAILURE 0x0002
-#define CR_CHECKPOINT_OMIT 0x0004
-#define CR_CHECKPOINT_TEMP_FAILURE_CODE(code) (CR_CHECKPOINT_TEMP_FAILURE | ((code) << 16))
-#define CR_CHECKPOINT_PERM_FAILURE_CODE(code) (CR_CHECKPOINT_PERM_FAILURE | ((code) << 16))
-
 /* When a hook runs: after the callbacks of its thread. CONT: the program goes on after a
  * checkpoint. RSTRT: it comes back from one. */
 typedef enum {
@@ -113,16 +96,8 @@ typedef enum {
 typedef void (*cr_hook_fn_t)(cr_hook_event_t);
 #define CR_HOOK_FN_ERROR ((cr_hook_fn_t)(~0UL))
 
-/* Arguments of cr_hold_ctrl(). */
+/* Scopes of cr_hold_ctrl(). */
 enum { CR_HOLD_SCOPE_THREAD, CR_HOLD_SCOPE_INIT, CR_HOLD_SCOPE_UNINIT };
-enum {
-  CR_HOLD_READ = -1, /* change nothing */
-  CR_HOLD_NONE = 0,
-  CR_HOLD_CONT = 1,
-  CR_HOLD_RSTRT = 2,
-  CR_HOLD_BOTH = 3,
-  CR_HOLD_DFLT = 4 /* a thread follows CR_HOLD_SCOPE_INIT */
-};
 
 /* What the poll calls return when something failed, by the step that did: waiting, the request
  * itself (errno says why), collecting the log. */
@@ -179,8 +154,10 @@ extern const struct cr_checkpoint_info* cr_get_checkpoint_info(void);
 extern const struct cr_restart_info* cr_get_restart_info(void);
 
 /* In a callback, before cr_checkpoint(): has other processes saved with this one. Overlap is no
- * error. Returns 0, or -1 with errno ESRCH (no such processes), EPERM (not the caller's), EINVAL,
- * CR_ENOTCB, or ENOSPC (too many in one checkpoint). */
+ * error. Waits until it is known whether they can take part: if not, this call fails and the
+ * checkpoint goes on without them. Returns 0, or -1 with errno ESRCH (no such processes), EPERM
+ * (not the caller's), EBUSY (in another checkpoint), EDEADLK (CR_CHKPT_PROHIBIT_SELF), CR_EPTRACED,
+ * CR_EPTRACER, CR_ENOSUPPORT, EINVAL, CR_ENOTCB, or what else keeps them from being saved. */
 extern int cr_forward_checkpoint(cr_scope_t cr_scope, pid_t cr_target);
 
 /*
@@ -300,9 +277,9 @@ extern int cri_init_restart_args_t(cr_version_t version, cr_restart_args_t* args
 
 /* Checkpoint this process, to context.PID in the working directory or to what is named. New
  * programs use cr_request_checkpoint(). */
-extern void cr_request(void) CR_DEPRECATED_;
-extern void cr_request_file(const char* filename) CR_DEPRECATED_;
-extern void cr_request_fd(int fd) CR_DEPRECATED_;
+extern void cr_request(void) _CR_DEPRECATED;
+extern void cr_request_file(const char* filename) _CR_DEPRECATED;
+extern void cr_request_fd(int fd) _CR_DEPRECATED;
 
 #ifdef __cplusplus
 }

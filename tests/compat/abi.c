@@ -183,3 +183,56 @@ CP_CASE(initializer_is_a_constant) {
   CHECK(cr_spinlock_trylock(&lock));
   CHECK(!strcmp(CR_CTRL_FILE, "/proc/checkpoint/ctrl"));
 }
+
+CP_CASE(versions_of_the_release) {
+  CHECK_EQ(CR_RELEASE_MAJOR, 0);
+  CHECK_EQ(CR_RELEASE_MINOR, 8);
+  CHECK_EQ(CR_RELEASE_PATCH, 6);
+  CHECK_EQ(LIBCR_MAJOR, 0);
+  CHECK_EQ(LIBCR_MINOR, 5);
+  CHECK_EQ(LIBCR_PATCH, 5);
+  CHECK_EQ(CR_MODULE_MAJOR, 0);
+  CHECK_EQ(CR_MODULE_MINOR, 10);
+  CHECK_EQ(CR_MODULE_PATCH, 3);
+  CHECK(!strcmp(CR_RELEASE_VERSION, "0.8.6"));
+  CHECK(!strcmp(LIBCR_VERSION, "0.5.5"));
+  CHECK(!strcmp(CR_MODULE_VERSION, "0.10.3"));
+  CHECK_EQ(CR_SIGNUM, 64);
+}
+
+CP_CASE(relocations_are_allocated_by_their_size) {
+  CHECK_EQ(sizeof(struct cr_rstrt_relocate_pair), 16);
+  CHECK_EQ(offsetof(struct cr_rstrt_relocate_pair, newpath), 8);
+  CHECK_EQ(CR_RSTRT_RELOCATE_SIZE(0), 8);
+  CHECK_EQ(CR_RSTRT_RELOCATE_SIZE(CR_MAX_RSTRT_RELOC), 8 + 16 * 16);
+  struct cr_rstrt_relocate* paths = (struct cr_rstrt_relocate*)calloc(1, CR_RSTRT_RELOCATE_SIZE(2));
+  CHECK(paths != NULL);
+  struct cr_rstrt_relocate_pair* second = &paths->path[1];
+  CHECK_EQ((char*)second - (char*)paths, 24);
+  free(paths);
+}
+
+CP_CASE(arguments_of_the_kernel_module) {
+  CHECK_EQ(sizeof(struct cr_chkpt_args), 28);
+  CHECK_EQ(sizeof(struct cr_fwd_args), 8);
+  CHECK_EQ(sizeof(struct cr_rstrt_args), 24);
+  CHECK_EQ(sizeof(struct cr_procs_tbl), 8);
+  CHECK_EQ(sizeof(struct cr_chkpt_info), 24);
+  CHECK_EQ(sizeof(struct cr_log_args), 16);
+  CHECK_EQ(CR_OP_CHKPT_REQ, 0x4008a110);
+  CHECK_EQ(CR_OP_RSTRT_REAP, 0xa122);
+  CHECK(open(CR_CTRL_FILE, O_WRONLY) < 0 && errno == ENOENT);
+}
+
+/* Names that the preprocessor has to know, as sources choose by them. */
+CP_CASE(names_are_macros) {
+#if !defined CR_SIGNUM || !defined CR_RSTRT_RELOCATE_SIZE || !defined CR_CHECKPOINT_ABORT_MASK || \
+    !defined CR_HOLD_BOTH || !defined CR_HOLD_READ || !defined CR_CHKPT_ASYNC_ERR ||              \
+    !defined CR_CHECKPOINT_TEMP_FAILURE_CODE || !defined CR_DEST_CWD || !defined CR_OP_VERSION
+  cp_fail("a name is no macro");
+#endif
+#if CR_RELEASE_MAJOR <= 0 && CR_RELEASE_MINOR < 6 /* as Open MPI asks */
+  cp_fail("older than 0.6.0");
+#endif
+  CHECK_EQ(CR_CHECKPOINT_ABORT_MASK, 7);
+}

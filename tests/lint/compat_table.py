@@ -54,7 +54,7 @@ def names_of_headers():
     for path in paths("include/*.h"):
         text = re.sub(r"//[^\n]*|/\*.*?\*/", " ", read(path), flags=re.S)
         names |= set(re.findall(r"\b(cr_\w+)\s*\(", text)) - {"cr_callback_t", "cr_hook_fn_t"}
-        names |= set(re.findall(r"\bCR_[A-Z]\w*\b", text))
+        names |= set(re.findall(r"\b(?:LIB)?CR_[A-Z]\w*\b", text))
     return {name for name in names if not name.endswith("_")}
 
 

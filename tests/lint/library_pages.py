@@ -43,7 +43,7 @@ def declared():
     """name -> types of the arguments, of all public functions of libcr.h."""
     text = without_comments(read("include/libcr.h"))
     found = {name: argument_types(arguments) for name, arguments in
-             re.findall(r"\b(cr_\w+)\s*\(([^()]*)\)\s*(?:CR_DEPRECATED_\s*)?;", text)}
+             re.findall(r"\b(cr_\w+)\s*\(([^()]*)\)\s*(?:_CR_DEPRECATED\s*)?;", text)}
     for name, kind in re.findall(r"#define (cr_initialize_(\w+?)_args_t)\(", text):
         found[name] = [f"cr_{kind}_args_t *"]
     return found

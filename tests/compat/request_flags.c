@@ -213,6 +213,44 @@ CP_CASE(ptraced_allow_waits_for_the_tracer) {
   end_family(&outer);
 }
 
+/* The tracer lets it run, and detaches when it stops next, with the signal of that stop. */
+static void detaches_at_the_next_stop(int in, int out) {
+  int status;
+  if (ptrace(PTRACE_SEIZE, inner, NULL, NULL)) cp_skip("no tracing here: %s", strerror(errno));
+  cp_tell(out, 'r');
+  CHECK_EQ(waitpid(inner, &status, __WALL), inner);
+  CHECK(WIFSTOPPED(status));
+  CHECK_EQ(ptrace(PTRACE_DETACH, inner, NULL, (void*)(long)WSTOPSIG(status)), 0);
+  cp_hear(in);
+}
+
+static void has_cr_init_and_waits(int in, int out) {
+  CHECK(cr_init() >= 0);
+  cp_tell(out, 'r');
+  cp_hear(in);
+}
+
+static void allowed_by_a_stop(struct cp_child traced) {
+  inner = traced.pid;
+  struct cp_child tracer = cp_fork(detaches_at_the_next_stop);
+  cp_expect(tracer.from, 'r');
+  prepare(CR_SCOPE_PROC, inner, CR_CHKPT_PTRACED_ALLOW);
+  args.cr_timeout = 60;
+  request();
+  succeeds();
+  cp_tell(tracer.to, 'q');
+  cp_ends_well(&tracer);
+  cp_tell(traced.to, 'q'); /* it goes on */
+  cp_ends_well(&traced);
+}
+
+CP_CASE(ptraced_allow_makes_the_stop_that_the_tracer_waits_for) {
+  CHECK(cr_init() >= 0);
+  struct cp_child traced = cp_fork(has_cr_init_and_waits);
+  cp_expect(traced.from, 'r');
+  allowed_by_a_stop(traced);
+}
+
 static void traces_its_child(int in, int out) {
   struct cp_child child = cp_fork(waits);
   inner = child.pid;

@@ -26,7 +26,7 @@ using Progress = std::function<bool(u64 done_bytes, u64 total_bytes)>;
 // BLCR's rules for tracing and traced processes of a scope.
 enum class PtracePolicy {
   kError,  // refuse (CR_EPTRACED, CR_EPTRACER)
-  kAllow,  // wait, within the time limit, until the tracer lets go; then as kError
+  kAllow,  // stop it, and wait, within the time limit, until the tracer detaches; then as kError
   kSkip,   // leave the process out
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/sys.h"
 #include "engine/scope.h"
+#include "engine/tracer_call.h"
 #include "proc/status.h"
 
 namespace stasis::engine {
@@ -134,9 +135,11 @@ bool Members::widen(Scope scope, Pid target) {
 Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& members,
                                 const Deadline& deadline) {
   const Deadline patience(kTracerPatienceMs);
+  TracerCalls calls;
   while (true) {
     const std::vector<Obstacle> obstacles = find_obstacles(request, TRY(members.now()));
     bool waiting = false;
+    std::vector<Pid> waited_for;
     for (const Obstacle& obstacle : obstacles) {
       const bool late = deadline.left_ms() < 0 ? patience.passed() : deadline.passed();
       if (obstacle.policy == PtracePolicy::kSkip) {
@@ -145,11 +148,13 @@ Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& membe
         return refusal_of(obstacle);
       } else {
         waiting = true;
+        if (obstacle.code == kPtraced) waited_for.push_back(obstacle.member);
       }
     }
     if (!waiting) return {};
     // Who asked may be the tracer, and lets go only when it has been told that its request is on.
     if (request.accepted) request.accepted(TRY(members.now()));
+    for (const Pid pid : waited_for) calls.call(pid);
     sleep_a_moment();
   }
 }

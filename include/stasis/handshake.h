@@ -91,11 +91,11 @@ struct cri_block {
                                refused; 0: none */
   int32_t answer_tid; /*  132: which thread said so */
   int32_t failed;     /*  136: what a callback returned after the checkpoint if not 0 */
-  uint32_t forwards;  /*  140: used entries of forward[] */
+  uint32_t forwards;  /*  140: calls of cr_forward_checkpoint() so far */
   struct {
     int32_t scope;
     int32_t target;
-  } forward[CRI_MAX_FORWARDS]; /*  144: cr_forward_checkpoint() */
+  } forward[CRI_MAX_FORWARDS]; /*  144: their arguments, of call N in entry N % CRI_MAX_FORWARDS */
 
   /* Inode numbers of the pipes behind the handles of requests that are under way; 0: free. After a
    * restart such a descriptor is an eventfd that is always readable. */
@@ -110,7 +110,16 @@ struct cri_block {
   uint32_t stop;
   uint32_t beat; /* 8852: by the engine where engine_pid is 0: becomes another every second or so
                     while threads may be waiting for it */
+
+  /* By the engine, while a call of cr_forward_checkpoint() waits. */
+  uint64_t forward_request; /* 8856: the `request` whose calls it answers; another: it does not */
+  int32_t forward_error;    /* 8864: of the call answered last: errno or CR_E*; 0: they take part */
+  uint32_t forward_answered; /* 8868: calls answered so far; written after the error */
 };
+
+/* What the struct was before calls of cr_forward_checkpoint() were answered: of a program that has
+ * an older libcr. */
+#define CRI_BLOCK_SIZE_WITHOUT_ANSWERS 8856u
 
 #define CRI_GATE_CLOSED 0x80000000u
 

@@ -26,6 +26,7 @@ CHECK_OFFSET(answer, 128);
 CHECK_OFFSET(handle, 400);
 CHECK_OFFSET(destination, 656);
 CHECK_OFFSET(source, 4752);
+CHECK_OFFSET(forward_request, CRI_BLOCK_SIZE_WITHOUT_ANSWERS);
 
 /* One page without access below and one above, so that the kernel does not merge the area with a
  * neighbour of the same kind and it is recognised by its size. */

@@ -77,6 +77,14 @@ static int engine_has_died(const struct cri_block* block) {
   return state == 'Z' || state == 'X' || start != cri_load(&block->engine_start);
 }
 
+int cri_engine_has_died(void) {
+  const struct cri_block* block = cri_block_get();
+  const int before = errno;
+  const int has_died = cri_load(&block->engine_pid) > 0 && engine_has_died(block);
+  errno = before;
+  return has_died;
+}
+
 void cri_check_engine(void) {
   static int checking; /* one thread is enough */
   struct cri_block* block = cri_block_get();

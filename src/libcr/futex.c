@@ -24,6 +24,14 @@ int cri_futex_wait_second(uint32_t* word, uint32_t expected) {
   return !is_over;
 }
 
+/* For words that the engine writes without stopping the process. */
+void cri_futex_wait_moment(uint32_t* word, uint32_t expected) {
+  const struct timespec moment = {.tv_sec = 0, .tv_nsec = 1000000};
+  const int before = errno;
+  (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &moment, NULL, 0);
+  errno = before;
+}
+
 void cri_futex_wake(uint32_t* word) {
   (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }

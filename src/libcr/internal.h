@@ -121,6 +121,10 @@ void cri_join_forked(void);
 
 /* engine_watch.c: gives the request up if the engine has died. */
 void cri_check_engine(void);
+int cri_engine_has_died(void); /* as far as it can be seen */
+
+/* forward.c */
+void cri_forwards_forked(void);
 
 /* hooks.c, hold.c */
 void cri_run_hook(int event, uint32_t verdict);
@@ -139,8 +143,9 @@ void cri_requests_forked(void);
 
 /* futex.c: private futexes; they may return early for any reason. */
 void cri_futex_wait(uint32_t* word, uint32_t expected);
-int cri_futex_wait_second(uint32_t* word, uint32_t expected); /* 0: a second is over */
-void cri_futex_wake(uint32_t* word);                          /* all */
+int cri_futex_wait_second(uint32_t* word, uint32_t expected);  /* 0: a second is over */
+void cri_futex_wait_moment(uint32_t* word, uint32_t expected); /* at most a millisecond */
+void cri_futex_wake(uint32_t* word);                           /* all */
 
 /* arch/: where entry() returns to. */
 void cri_restorer(void);

@@ -10,7 +10,7 @@
 
 #include "internal.h"
 
-/* Nobody has killed us after a restart that a callback has ended. */
+/* Nobody has killed us after a callback failed that ran after a checkpoint or restart. */
 #define SECONDS_TO_LIVE 60
 
 /* Threads whose callbacks have not all run; those that are held wait for 0. */
@@ -100,10 +100,11 @@ int cri_is_idle(void) {
   return cri_load(&block->verdict) != CRI_VERDICT_NONE && cri_load(&unfinished) == 0;
 }
 
-/* A callback has ended the restart: whoever restarted us kills us all, before more of the program
- * runs. */
+/* A callback has failed after the checkpoint or the restart: the engine kills us all, before more
+ * of the program runs. After a checkpoint it may be gone already: then nobody waits for us. */
 static void await_death(struct cri_block* block) {
-  for (int second = 0; second < SECONDS_TO_LIVE;) {
+  const int is_restarted = cri_load(&block->verdict) == CRI_VERDICT_RESTART;
+  for (int second = 0; second < SECONDS_TO_LIVE && (is_restarted || !cri_engine_has_died());) {
     second += !cri_futex_wait_second((uint32_t*)&block->failed, (uint32_t)cri_load(&block->failed));
   }
   (void)syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
@@ -112,8 +113,7 @@ static void await_death(struct cri_block* block) {
 static void part(void) {
   struct cri_block* block = cri_block_get();
   const uint32_t stop = cri_load(&block->stop);
-  const int is_aborted =
-      cri_load(&block->verdict) == CRI_VERDICT_RESTART && cri_load(&block->failed) != 0;
+  const int is_aborted = cri_load(&block->failed) != 0;
   cri_self.was_deferred = 0;
   cri_self.taking_part = 0;
   step_out(block);

@@ -37,6 +37,7 @@ static void begin_anew_in_child(void) {
   cri_callback_thread_forked();
   cri_thread_data_forked();
   cri_requests_forked();
+  cri_forwards_forked();
   block->registered = 0;
   memset(block->handle, 0, sizeof block->handle);
   cri_allow_tracing();

@@ -4,6 +4,9 @@
  */
 #include "compat.h"
 
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+
 /* The family: this case -> subject -> child. The subject waits for its child's end. */
 static int subject_flags, child_flags;
 static int log_fd; /* both write letters there, one byte each: subject s/S/1, child c/C/2 */
@@ -253,6 +256,142 @@ CP_CASE(forward_to_an_unknown_scope_is_einval) {
 CP_CASE(forward_to_a_foreign_process_is_eperm) {
   if (!geteuid()) cp_skip("root may save every process");
   try_forward(CR_SCOPE_PROC, 1, -1, EPERM);
+}
+
+/* ---- what keeps them from taking part is the call's error; the checkpoint goes on */
+
+static int dawdles(void* argument) {
+  cp_tell(log_fd, 'd');
+  cp_hear(hears_fd);
+  return cr_checkpoint(0) < 0 && argument != NULL;
+}
+
+static void is_slow(int in, int out) {
+  log_fd = out;
+  hears_fd = in;
+  CHECK(cr_init() >= 0);
+  CHECK(cr_register_callback(dawdles, NULL, CR_THREAD_CONTEXT) >= 0);
+  cp_tell(out, 'r');
+  UNTIL(0);
+}
+
+CP_CASE(forward_to_a_process_in_another_checkpoint_is_ebusy) {
+  struct cp_child slow = cp_fork(is_slow);
+  cp_expect(slow.from, 'r');
+  pid_t other = cp_start(slow.pid, "");
+  cp_expect(slow.from, 'd');
+  try_forward(CR_SCOPE_PROC, slow.pid, -1, EBUSY);
+  cp_tell(slow.to, 'g');
+  CHECK_EQ(cp_finish(other), 0);
+  forward_times = 2; /* what was refused is nobody's: it can be had now, and by others */
+  cp_tell(slow.to, 'g');
+  try_forward(CR_SCOPE_PROC, slow.pid, 0, 0);
+  kill(slow.pid, SIGKILL);
+}
+
+static void traces_its_parent(int in, int out) {
+  if (ptrace(PTRACE_SEIZE, getppid(), NULL, NULL)) cp_tell(out, 'n');
+  cp_tell(out, 't');
+  cp_hear(in);
+}
+
+static void is_traced(int in, int out) {
+  struct cp_child tracer = cp_fork(traces_its_parent);
+  cp_tell(out, cp_hear(tracer.from));
+  cp_hear(in);
+  cp_tell(tracer.to, 'q');
+  cp_ends_well(&tracer);
+}
+
+CP_CASE(forward_to_a_traced_process_is_eptraced) {
+  struct cp_child traced = cp_fork(is_traced);
+  if (cp_hear(traced.from) != 't') cp_skip("no tracing here");
+  try_forward(CR_SCOPE_PROC, traced.pid, -1, CR_EPTRACED);
+  cp_tell(traced.to, 'q');
+  cp_ends_well(&traced);
+}
+
+/* The one whose callback forwards is this process's child; the requester is this process. */
+static void forwards_to_its_parent(int in, int out) {
+  try_forward(CR_SCOPE_PROC, getpid(), 0, 0); /* registers */
+  forward_result = 99;
+  forward_to = getppid();
+  cp_tell(out, 'r');
+  cp_expect(in, 'g');
+  CHECK_EQ(forward_result, -1);
+  CHECK_EQ(forward_error, EDEADLK);
+}
+
+CP_CASE(forward_to_a_requester_that_prohibits_it_is_edeadlk) {
+  cr_checkpoint_args_t args;
+  cr_checkpoint_handle_t handle;
+  CHECK(cr_init() >= 0);
+  struct cp_child child = cp_fork(forwards_to_its_parent);
+  cp_expect(child.from, 'r');
+  CHECK_EQ(cr_initialize_checkpoint_args_t(&args), 0);
+  args.cr_fd = open("context", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  args.cr_scope = CR_SCOPE_PROC;
+  args.cr_target = child.pid;
+  args.cr_flags = CR_CHKPT_PROHIBIT_SELF;
+  CHECK_EQ(cr_request_checkpoint(&args, &handle), 0);
+  CHECK(cr_poll_checkpoint(&handle, NULL) > 0);
+  close(args.cr_fd);
+  cp_tell(child.to, 'g');
+  cp_ends_well(&child);
+}
+
+static void has_a_socket(int in, int out) {
+  int shared[2];
+  CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, shared));
+  pid_t other = fork(); /* outside of what is saved */
+  if (!other) {
+    close(shared[0]);
+    close(in);
+    close(out);
+    char byte;
+    _exit(read(shared[1], &byte, 1) < 0);
+  }
+  close(shared[1]);
+  cp_tell(out, 'r');
+  cp_hear(in);
+  close(shared[0]);
+  CHECK_EQ(cp_status(other), 0);
+}
+
+CP_CASE(forward_to_what_cannot_be_saved_fails_the_call) {
+  struct cp_child other = cp_fork(has_a_socket);
+  cp_expect(other.from, 'r');
+  try_forward(CR_SCOPE_PROC, other.pid, -1, EOPNOTSUPP);
+  cp_tell(other.to, 'q');
+  cp_ends_well(&other);
+}
+
+/* More than there are places for in the control block. */
+CP_CASE(forward_as_often_as_one_likes) {
+  struct cp_child subject = new_family();
+  try_forward(CR_SCOPE_PROC, getpid(), 0, 0);
+  forward_times = 100;
+  try_forward(CR_SCOPE_TREE, subject.pid, 0, 0);
+  heard(&subject, "CScs");
+  end_family(&subject);
+}
+
+static void leaves_its_session(int in, int out) {
+  CHECK(setsid() == getpid());
+  pid_t member = fork();
+  if (!member) {
+    cp_tell(out, 'm');
+    cp_hear(in);
+    _exit(0);
+  }
+}
+
+CP_CASE(forward_to_a_session_without_its_leader) {
+  struct cp_child leader = cp_fork(leaves_its_session);
+  cp_expect(leader.from, 'm');
+  CHECK_EQ(cp_status(leader.pid), 0);
+  try_forward(CR_SCOPE_SESS, leader.pid, 0, 0);
+  cp_tell(leader.to, 'q');
 }
 
 CP_CASE(forward_outside_a_callback_is_enotcb) {

@@ -387,3 +387,37 @@ CP_CASE(nonzero_return_aborts_a_restart_signal_context) {
 CP_CASE(nonzero_return_aborts_a_restart_thread_context) {
   abort_of_restart(CR_THREAD_CONTEXT);
 }
+
+static int returns_nonzero_when_continuing(void* unused) {
+  return cr_checkpoint(0) == 0 ? 7 : unused != NULL;
+}
+
+static void fails_after_its_checkpoint(int in, int out) {
+  char word;
+  CHECK(cr_init() >= 0);
+  CHECK(cr_register_callback(returns_nonzero_when_continuing, NULL, perm_context) >= 0);
+  cp_tell(out, 'r');
+  ssize_t got = read(in, &word, 1);
+  mkdir(got == 0 ? "went-on" : "heard", 0700);
+}
+
+/* The job ends; its context file is complete. */
+static void end_after_a_checkpoint(int context) {
+  perm_context = context;
+  struct cp_child child = cp_fork(fails_after_its_checkpoint);
+  cp_expect(child.from, 'r');
+  CHECK_EQ(cp_checkpoint(child.pid, ""), CR_EPERMFAIL & 255);
+  CHECK(strstr(cp_said(), "Checkpoint cancelled by application: unable to checkpoint"));
+  CHECK(strstr(cp_said(), "a callback returned 7 after the checkpoint"));
+  cp_killed(&child, SIGKILL);
+  CHECK(access("went-on", F_OK) != 0 && access("heard", F_OK) != 0);
+  CHECK(access(cp_image(), R_OK) == 0);
+}
+
+CP_CASE(nonzero_return_after_a_checkpoint_ends_the_job_signal_context) {
+  end_after_a_checkpoint(CR_SIGNAL_CONTEXT);
+}
+
+CP_CASE(nonzero_return_after_a_checkpoint_ends_the_job_thread_context) {
+  end_after_a_checkpoint(CR_THREAD_CONTEXT);
+}

@@ -31,16 +31,23 @@ class Attempt {
   // prepare(): attempt_prepare.cc
   Result<void> prepare();
   Result<void> claim_members();
-  Result<void> check_request();
-  Result<void> check_libcr();
+  Result<void> claim_members(Members& members, const Deadline& deadline);
+  Result<void> check_request(const Members& whom) const;
+  Result<void> check_libcr(const Members& whom) const;
   Result<void> survey();
   Result<void> open_destination();
   Result<void> gather();
-  Result<void> follow_forwards();
+  Result<void> follow_restarts();
+  static Result<bool> add_jobs(Members& members);
   Result<void> claim(const std::vector<Pid>& pids);
   [[nodiscard]] bool somebody_takes_part() const;
   [[nodiscard]] notify::Announcement announcement() const;
   Error explain_late(Error error);
+
+  // attempt_forward.cc
+  Result<std::vector<Pid>> take_in(const notify::Forward& forward);
+  Result<std::vector<Pid>> widen(const notify::Forward& forward);
+  Result<void> check_wider(const std::vector<Pid>& wider, const std::vector<Pid>& added);
 
   // save() and after: attempt_save.cc
   Result<void> save();
@@ -55,6 +62,7 @@ class Attempt {
   Result<void> finish();
   void note_control_blocks();
   void note_lost_zombies();
+  Result<void> end_job(int returned);
   void give_up(int code);
   [[nodiscard]] bool is_left_out(const notify::Block& block) const;
   [[nodiscard]] bool may_thaw_early() const;

@@ -15,65 +15,40 @@
 #include "proc/status.h"
 
 namespace stasis::engine {
-namespace {
-
-// Only what the process that forwards could have asked for itself: otherwise a program could make
-// root save, stop or kill anybody. False: there is nobody.
-Result<bool> may_forward(const notify::Handshake::Forward& forward) {
-  const auto asker = proc::read_status(forward.by);
-  if (forward.target == 0 || forward.scope > static_cast<u32>(Scope::kTree) || !asker ||
-      asker->uids.empty()) {
-    return false;
-  }
-  const auto found = scope_members(forward.target, static_cast<Scope>(forward.scope));
-  if (!found) return false;
-  for (const Pid pid : *found) {
-    const auto status = proc::read_status(pid);
-    if (!status || asker->uids[0] == 0 || status->uids == asker->uids) continue;
-    return fail(EPERM, fmt::format("process {} forwards the checkpoint to process {}, which "
-                                   "belongs to another user",
-                                   proc::describe(forward.by), proc::describe(pid)));
-  }
-  return true;
-}
-
-}  // namespace
-
 Result<void> Attempt::claim(const std::vector<Pid>& pids) {
   if (!claim_) claim_ = TRY(notify::Claim::take({}));
-  for (const Pid pid : pids) {
-    auto claimed = claim_->add(pid);
-    if (claimed.ok()) continue;
-    if (claimed.error().code == EBUSY) return claimed;
-    TRY(check_traceable(pids));  // says why
-    return claimed;
-  }
-  return {};
+  auto claimed = claim_->add(std::span<const Pid>(pids));
+  if (!claimed.ok() && claimed.error().code != EBUSY) TRY(check_traceable(pids));  // says why
+  return claimed;
 }
 
 Result<void> Attempt::claim_members() {
-  TRY(claim(TRY(members_.now())));
-  TRY(apply_tracer_rules(request_, members_, deadline_));
-  return check_traceable(TRY(members_.now()));
+  return claim_members(members_, deadline_);
+}
+
+Result<void> Attempt::claim_members(Members& members, const Deadline& deadline) {
+  TRY(claim(TRY(members.now())));
+  TRY(apply_tracer_rules(request_, members, deadline));
+  return check_traceable(TRY(members.now()));
 }
 
 // What the request itself demands of its members.
-Result<void> Attempt::check_request() {
-  const std::vector<Pid> members = TRY(members_.now());
+Result<void> Attempt::check_request(const Members& whom) const {
+  const std::vector<Pid> members = TRY(whom.now());
   const Pid self = request_.requester != 0 ? request_.requester : ::getpid();
   if (request_.prohibit_self && std::ranges::find(members, self) != members.end()) {
     return fail(EDEADLK, fmt::format("process {} would save itself, which it does not want",
                                      proc::describe(self)));
   }
-  return request_.require_libcr ? check_libcr() : Result<void>();
+  return request_.require_libcr ? check_libcr(whom) : Result<void>();
 }
 
-Result<void> Attempt::check_libcr() {
+Result<void> Attempt::check_libcr(const Members& whom) const {
   constexpr i64 kNewbornMs = 500;  // a program that was just started may not have it yet
   constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 10'000'000};
   const Deadline patience(kNewbornMs);
   while (true) {
-    const std::vector<Pid> members = TRY(members_.now());
+    const std::vector<Pid> members = TRY(whom.now());
     const auto blocks = notify::find_blocks(members);
     const auto lacking = std::ranges::find_if(members, [&](Pid pid) {
       return std::ranges::find(blocks, pid, &notify::Block::pid) == blocks.end();
@@ -137,33 +112,34 @@ bool Attempt::cancelled() const {
 
 // Callbacks run, and all threads of those that take part wait in libcr.
 Result<void> Attempt::gather() {
-  auto gathered = notify::Handshake::gather(TRY(members_.now()), announcement(),
-                                            {.left_ms = [this] { return deadline_.left_ms(); },
-                                             .cancelled = [this] { return cancelled(); },
-                                             .late = &late_});
+  auto gathered = notify::Handshake::gather(
+      TRY(members_.now()), announcement(),
+      {.left_ms = [this] { return deadline_.left_ms(); },
+       .cancelled = [this] { return cancelled(); },
+       .late = &late_,
+       .forward = [this](const notify::Forward& forward) { return take_in(forward); }});
   if (!gathered) return explain_late(std::move(gathered).take_error());
   handshake_ = std::move(gathered).take_value();
-  return follow_forwards();
+  return follow_restarts();
 }
 
-// cr_forward_checkpoint(), and what belongs to a cr_restart: the job that it waits for.
-Result<void> Attempt::follow_forwards() {
-  while (true) {
-    bool wider = false;
-    for (const auto& forward : handshake_->forwards()) {
-      if (TRY(may_forward(forward))) {
-        wider |= members_.widen(static_cast<Scope>(forward.scope), forward.target);
-      }
-    }
-    for (const auto& block : notify::find_blocks(TRY(members_.now()))) {
-      if (block.kind == CRI_KIND_RESTART) wider |= members_.widen(Scope::kTree, block.pid);
-    }
-    if (!wider) return {};
+// What belongs to a cr_restart: the job that it waits for.
+Result<bool> Attempt::add_jobs(Members& members) {
+  bool wider = false;
+  for (const auto& block : notify::find_blocks(TRY(members.now()))) {
+    if (block.kind == CRI_KIND_RESTART) wider |= members.widen(Scope::kTree, block.pid);
+  }
+  return wider;
+}
+
+Result<void> Attempt::follow_restarts() {
+  while (TRY(add_jobs(members_))) {
     TRY(claim_members());
-    TRY(check_request());
+    TRY(check_request(members_));
     auto added = handshake_->add(TRY(members_.now()));
     if (!added) return explain_late(std::move(added).take_error());
   }
+  return {};
 }
 
 // What the threads that did not arrive in time are doing, in the words of who asked.

@@ -42,7 +42,7 @@ Result<void> Attempt::freeze() {
     freeze_.reset();
     auto settled = handshake_->settle();
     if (!settled) return explain_late(std::move(settled).take_error());
-    TRY(follow_forwards());
+    TRY(follow_restarts());
   }
   std::vector<Pid> pids;
   for (const auto& process : freeze_->processes()) pids.push_back(process.pid);
@@ -190,10 +190,19 @@ Result<void> Attempt::finish() {
   if (!left) {
     report_.notes.push_back("the context file is complete, but " + left.error().what);
   } else if (*left != 0) {
-    report_.notes.push_back(
-        fmt::format("a callback of the program returned {} after the checkpoint", *left));
+    return end_job(*left);
   }
   return send_signal(later_, request_.signal);
+}
+
+// A callback said that its program cannot go on. None of it has since: its threads wait in libcr.
+Result<void> Attempt::end_job(int returned) {
+  TRY(send_signal(saved_, SIGKILL));
+  return fail(kPermFail,
+              fmt::format("a callback returned {} after the checkpoint: the processes have been "
+                          "killed",
+                          returned),
+              "The context file is complete: they can be restarted from it.");
 }
 
 // They run on first; the writer may take its time to end.

@@ -18,7 +18,7 @@ Result<std::vector<Refusal>> check(Pid target, Scope scope) {
 Result<void> Attempt::prepare() {
   capture::allow_many_descriptors();
   TRY(claim_members());
-  TRY(check_request());
+  TRY(check_request(members_));
   // Callbacks may yet do away with what cannot be saved.
   if (!somebody_takes_part()) TRY(survey());
   TRY(open_destination());

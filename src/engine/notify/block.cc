@@ -39,8 +39,12 @@ Result<BlockHead> read_head(Pid thread, RemoteAddr block) {
 bool is_block(const BlockHead& head, RemoteAddr block, Pid inside) {
   const cri_block& fields = head.fields;
   return std::memcmp(fields.magic, CRI_BLOCK_MAGIC, sizeof fields.magic) == 0 &&
-         fields.version == CRI_BLOCK_VERSION && fields.size >= sizeof(cri_block) &&
+         fields.version == CRI_BLOCK_VERSION && fields.size >= CRI_BLOCK_SIZE_WITHOUT_ANSWERS &&
          fields.size <= CRI_BLOCK_AREA && fields.self == block.value && fields.pid == inside;
+}
+
+bool has_answers(const BlockHead& head) {
+  return head.fields.size >= sizeof(cri_block);
 }
 
 bool takes_part(const BlockHead& head) {

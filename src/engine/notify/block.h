@@ -23,6 +23,9 @@ static_assert(kHeadLength == 656 && sizeof(cri_block) <= CRI_BLOCK_AREA);
 // gone.
 Result<BlockHead> read_head(Pid thread, RemoteAddr block);
 
+// Whether calls of cr_forward_checkpoint() can be answered: a libcr of an older build does not
+// wait.
+bool has_answers(const BlockHead& head);
 // Whether a block is what it says, at this place, of the process that calls itself `inside`.
 bool is_block(const BlockHead& head, RemoteAddr block, Pid inside);
 bool takes_part(const BlockHead& head);

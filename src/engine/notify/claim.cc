@@ -27,8 +27,24 @@ bool is_ending(Pid pid) {
 
 Result<Claim> Claim::take(std::span<const Pid> pids) {
   Claim claim;
-  for (const Pid pid : pids) TRY(claim.add(pid));
+  TRY(claim.add(pids));
   return claim;
+}
+
+Result<void> Claim::add(std::span<const Pid> pids) {
+  const size_t before = locks_.size();
+  for (const Pid pid : pids) {
+    auto added = add(pid);
+    if (added.ok()) continue;
+    release_from(before);
+    return added;
+  }
+  return {};
+}
+
+void Claim::release_from(size_t size) {
+  locks_.resize(size);
+  pids_.resize(size);
 }
 
 Result<void> Claim::add(Pid pid) {

@@ -62,13 +62,36 @@ Result<void> Handshake::State::join(const std::vector<Block>& blocks) {
   return {};
 }
 
-Result<void> Handshake::State::add(std::span<const Pid> pids) {
+void Handshake::State::note_pids(std::span<const Pid> pids) {
   for (const Pid pid : pids) {
     if (std::find(pids_.begin(), pids_.end(), pid) == pids_.end()) pids_.push_back(pid);
   }
+}
+
+Result<void> Handshake::State::add(std::span<const Pid> pids) {
+  note_pids(pids);
   auto joined = join(find_blocks(pids));
   if (!joined) return give_up(std::move(joined).take_error());
   return settle();
+}
+
+// What callbacks have asked for meanwhile. Those who are taken in begin at once: the caller may
+// wait for what their callbacks do.
+Result<void> Handshake::State::decide_forwards() {
+  for (size_t i = 0; i < members_.size(); ++i) {  // there may be more by the end
+    while (const auto forward = members_[i].next_forward()) {
+      Result<std::vector<Pid>> wider =
+          terms_.forward ? terms_.forward(*forward)
+                         : fail(EOPNOTSUPP, "checkpoints cannot be forwarded here");
+      if (wider.ok()) {
+        note_pids(*wider);
+        TRY(join(find_blocks(*wider)));
+      }
+      const int code = wider.ok() ? 0 : wider.error().code;
+      if (!members_[i].answer_forward(code) && code != 0 && code != ESRCH) return wider.error();
+    }
+  }
+  return {};
 }
 
 // One step of everybody; whether all are parked.
@@ -76,8 +99,9 @@ Result<bool> Handshake::State::round() {
   bool settled = true;
   for (Member& member : members_) {
     TRY(member.advance(request_, terms_.left_ms()));
-    settled &= member.is_settled();
   }
+  TRY(decide_forwards());
+  for (const Member& member : members_) settled &= member.is_settled();
   return settled;
 }
 

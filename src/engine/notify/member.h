@@ -1,7 +1,9 @@
 // One process that takes part in a handshake, and how far it has come. Internal to notify/.
 #pragma once
 
+#include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,7 +46,10 @@ class Member {
   // Whether its refusal is one after which everything is killed.
   [[nodiscard]] bool is_permanent() const { return permanent_; }
   [[nodiscard]] bool was_stopped() const { return stopped_; }
-  [[nodiscard]] const std::vector<Handshake::Forward>& forwards() const { return forwards_; }
+  // The next call of cr_forward_checkpoint() that waits for an answer, and its answer: 0 or an
+  // error's code. False: the caller does not wait for it (a libcr of an older build).
+  std::optional<Forward> next_forward();
+  bool answer_forward(int code);
   [[nodiscard]] std::vector<LateThread> late() const;
   // Whether it could not begin because of an earlier checkpoint.
   [[nodiscard]] bool is_busy() const { return stage_ == Stage::kNew && busy_; }
@@ -81,6 +86,7 @@ class Member {
                            const BlockHead& head, std::span<const proc::Area> areas);
   Result<void> heed_answer(const BlockHead& head);
   void note_forwards(const BlockHead& head);
+  Result<void> offer_answers(const Request& request, const BlockHead& head);
   void wake_if_stopped();
   void beat();
   [[nodiscard]] RemoteAddr verdict() const;
@@ -103,7 +109,9 @@ class Member {
   std::map<Pid, i64> deferred_ns_;  // since when a thread could not be sent yet
   i64 next_beat_ns_ = 0, next_send_ns_ = 0, next_stop_look_ns_ = 0, busy_since_ns_ = 0;
   Pid callback_thread_ = 0;
-  std::vector<Handshake::Forward> forwards_;
+  std::deque<Forward> forwards_;  // not yet looked at
+  u32 forwards_seen_ = 0, forwards_answered_ = 0;
+  bool answers_ = false;  // it waits for answers
 };
 
 }  // namespace stasis::notify

@@ -133,10 +133,8 @@ bool Member::has_left(const Request& request, int& failed) {
   if (is_over() || !begun_) return true;
   const auto head = look(request);
   if (is_over() || !head) return true;
-  if (head->fields.phase == CRI_PHASE_IDLE) {
-    failed = head->fields.failed;
-    return true;
-  }
+  failed = head->fields.failed;
+  if (head->fields.phase == CRI_PHASE_IDLE) return true;
   // Somebody has stopped it: it leaves when they let it.
   const auto status = proc::read_status(pid(), thread());
   return status.ok() && status->state == 'T';

@@ -44,16 +44,6 @@ bool Handshake::was_stopped(Pid pid) const {
   return member != nullptr && member->was_stopped();
 }
 
-std::vector<Handshake::Forward> Handshake::forwards() const {
-  std::vector<Forward> all;
-  for (const Member& member : state_->members()) {
-    for (const Forward& forward : member.forwards()) {
-      if (std::find(all.begin(), all.end(), forward) == all.end()) all.push_back(forward);
-    }
-  }
-  return all;
-}
-
 Result<void> Handshake::add(std::span<const Pid> pids) {
   return state_->add(pids);
 }

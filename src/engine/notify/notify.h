@@ -28,11 +28,21 @@ struct LateThread {
   Pid pid = 0, tid = 0;
 };
 
-// What bounds the waiting.
+// A call of cr_forward_checkpoint().
+struct Forward {
+  u32 scope = 0;
+  Pid target = 0;
+  Pid by = 0;  // the process that asked for it
+};
+
+// What bounds the waiting, and what is decided meanwhile.
 struct Terms {
   std::function<i64()> left_ms;             // time left; negative: no limit
   std::function<bool()> cancelled;          // asked now and then; may be empty
   std::vector<LateThread>* late = nullptr;  // filled on ETIMEDOUT
+  // Whether processes can be taken in: all that belong to the request then. The caller of
+  // cr_forward_checkpoint() waits for it, and gets an error's code. Empty: EOPNOTSUPP.
+  std::function<Result<std::vector<Pid>>(const Forward&)> forward;
 };
 
 // A control block, as found in a living process.
@@ -54,6 +64,9 @@ class Claim {
  public:
   static Result<Claim> take(std::span<const Pid> pids);
   Result<void> add(Pid pid);
+  Result<void> add(std::span<const Pid> pids);  // all, or none of those that were not there
+  [[nodiscard]] size_t size() const { return pids_.size(); }
+  void release_from(size_t size);  // those that were added since it had this size
   Claim(Claim&&) noexcept = default;
   Claim& operator=(Claim&&) noexcept = default;
 
@@ -80,14 +93,7 @@ class Handshake {
   [[nodiscard]] bool takes_part(Pid pid) const;    // and has not died
   [[nodiscard]] std::vector<Pid> omitted() const;  // left themselves out
   [[nodiscard]] bool was_stopped(Pid pid) const;   // and has been made to run
-  struct Forward {
-    u32 scope = 0;
-    Pid target = 0;
-    Pid by = 0;  // the process that asked for it
-    bool operator==(const Forward&) const = default;
-  };
-  [[nodiscard]] std::vector<Forward> forwards() const;  // cr_forward_checkpoint() calls, once each
-  // Adds processes (of forwards, or that appeared): gathers those of them that take part.
+  // Adds processes that appeared: gathers those of them that take part.
   Result<void> add(std::span<const Pid> pids);
 
   // Step 6: whether every thread of those that take part is parked, and nobody else takes part. If

@@ -29,6 +29,8 @@ class Handshake::State {
  private:
   Result<void> join(const std::vector<Block>& blocks);
   Result<bool> round();
+  Result<void> decide_forwards();
+  void note_pids(std::span<const Pid> pids);
   Error give_up(Error error);
   [[nodiscard]] Error too_late();
   bool all_have_left(int& failed);

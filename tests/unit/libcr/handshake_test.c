@@ -60,16 +60,8 @@ static int failing_late(void* value) {
   return (int)(intptr_t)value;
 }
 
-static void failing_after_the_verdict_is_noted(void) {
-  CHECK(cr_init() == 0);
-  CHECK(cr_register_callback(failing_late, (void*)3, CR_SIGNAL_CONTEXT) >= 0);
-  conduct(CRI_VERDICT_CONTINUE, 0);
-  conducted();
-  CHECK(find_block()->failed == 3 && find_block()->answer == 0);
-}
-
 /* Nothing of the program runs any more: it waits to be killed. */
-static void failing_after_a_restart_ends_the_program(void) {
+static void failing_after_the_verdict(enum cri_verdict verdict) {
   int status = 0, ends[2];
   char byte;
   CHECK(pipe(ends) == 0);
@@ -77,7 +69,7 @@ static void failing_after_a_restart_ends_the_program(void) {
   if (child == 0) {
     CHECK(cr_init() == 0);
     CHECK(cr_register_callback(failing_late, (void*)3, CR_SIGNAL_CONTEXT) >= 0);
-    conduct(CRI_VERDICT_RESTART, 0);
+    conduct(verdict, 0);
     conducted(); /* interrupted there, or before */
     CHECK(write(ends[1], "x", 1) == 1);
     _exit(5);
@@ -90,6 +82,14 @@ static void failing_after_a_restart_ends_the_program(void) {
   CHECK(select(ends[0] + 1, &readable, NULL, NULL, &a_moment) == 0);
   CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
   CHECK(read(ends[0], &byte, 1) == 0);
+}
+
+static void failing_after_a_checkpoint_ends_the_program(void) {
+  failing_after_the_verdict(CRI_VERDICT_CONTINUE);
+}
+
+static void failing_after_a_restart_ends_the_program(void) {
+  failing_after_the_verdict(CRI_VERDICT_RESTART);
 }
 
 static int asking(void* unused) {
@@ -106,6 +106,7 @@ static int asking(void* unused) {
   CHECK_FAILS(cr_forward_checkpoint(CR_SCOPE_PROC, 0x7ffffff0), ESRCH);
   CHECK(cr_forward_checkpoint(CR_SCOPE_PROC, getppid()) == 0);
   CHECK(cr_forward_checkpoint(CR_SCOPE_PROC, getppid()) == 0);
+  CHECK_FAILS(cr_forward_checkpoint(CR_SCOPE_SESS, 4242), EBUSY);
   CHECK(cr_checkpoint(3) == -EINVAL);
   CHECK(cr_checkpoint(CR_CHECKPOINT_READY) == 0);
   CHECK(cr_checkpoint(CR_CHECKPOINT_READY) == 0);
@@ -123,7 +124,7 @@ static void what_callbacks_can_ask(int context) {
   conduct(CRI_VERDICT_CONTINUE, 0);
   conducted();
   CHECK(strcmp(notes(), "q") == 0);
-  CHECK(find_block()->forwards == 1 && find_block()->forward[0].target == getppid());
+  CHECK(find_block()->forwards == 3 && find_block()->forward[0].target == getppid());
 }
 
 static void what_thread_callbacks_can_ask(void) {
@@ -358,7 +359,7 @@ int main(int argc, char** argv) {
       CASE(thread_callbacks_before_signal_callbacks_each_nested),
       CASE(answers_reach_the_block_and_the_code_comes_back),
       CASE(failing_before_cr_checkpoint_is_permanent),
-      CASE(failing_after_the_verdict_is_noted),
+      CASE(failing_after_a_checkpoint_ends_the_program),
       CASE(failing_after_a_restart_ends_the_program),
       CASE(what_thread_callbacks_can_ask),
       CASE(what_signal_callbacks_can_ask),

@@ -34,7 +34,8 @@ struct cri_reply {
 
 /* How the helper is started. It is the executable cr_helper, beside the commands; found by, in this
  * order: $STASIS_HELPER (not in setuid programs), ../libexec/stasis/cr_helper and ../cli/cr_helper
- * relative to the folder of libcr.so, the path known when libcr was built, $PATH. Its arguments:
+ * relative to the folder of libcr.so, the path known when libcr was built, the folders of $PATH and
+ * ../libexec/stasis beside them. Its arguments:
  *   cr_helper checkpoint REPLY_FD REQUESTER_PID [WORDS] [options of cr_checkpoint] ID
  *   cr_helper restart    REPLY_FD REQUESTER_PID [WORDS] [options of cr_restart] -F FD
  * It parses the options with the tables of the commands, so that flags have one spelling; WORDS are

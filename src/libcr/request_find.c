@@ -76,11 +76,13 @@ static char* find_beside_library(void) {
   return NULL;
 }
 
+/* Beside the commands: of a program that is linked statically nothing else tells where they are. */
 static char* find_in_search_path(void) {
   const char* list = getenv("PATH");
   while (list != NULL && *list != '\0') {
     const size_t length = strcspn(list, ":");
     char* path = length > 0 ? program_in(list, length, "cr_helper") : NULL;
+    if (path == NULL && length > 0) path = program_in(list, length, beside_library[0]);
     if (path != NULL) return path;
     list += length + (list[length] == ':');
   }

@@ -1,7 +1,9 @@
 """Cases about the library files: names, what they need, what they export. Reads ELF files with the
 standard library only; runs nothing."""
 
+import json
 import os
+import shutil
 import struct
 import subprocess
 
@@ -107,3 +109,56 @@ def case_static_library_exports(case, run):
     missing = set(EXPORTS["cr"]) - found
     if strange or missing:
         raise Failed(f"missing {sorted(missing)}, strange {sorted(strange)}")
+
+
+# It asks for its own checkpoint, for which libcr has to find cr_helper.
+PROGRAM = r"""
+#include <libcr.h>
+#include <fcntl.h>
+#include <stdio.h>
+int main(void) {
+  cr_checkpoint_args_t args;
+  cr_checkpoint_handle_t handle;
+  if (cr_init() < 0 || cr_initialize_checkpoint_args_t(&args)) return 1;
+  args.cr_scope = CR_SCOPE_PROC;
+  args.cr_fd = open("context", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (cr_request_checkpoint(&args, &handle) < 0) return 2;
+  return cr_poll_checkpoint(&handle, NULL) > 0 ? 0 : 3;
+}
+"""
+
+
+def call(case, line, **variables):
+    """In an environment that has nothing of the build."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": case.folder, **variables}
+    done = subprocess.run(line, cwd=case.folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(line)} exits {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def case_installed_in_a_moved_prefix(case, run):
+    """configure's --with-blcr=PREFIX: -IPREFIX/include -LPREFIX/lib -lcr, and nothing else."""
+    build = case.commands.build
+    options = json.loads(call(case, ["meson", "introspect", "--buildoptions", build])) if shutil.which("meson") else []
+    value = {option["name"]: option["value"] for option in options}
+    if not value or not os.access(os.path.join(build, "meson-logs"), os.W_OK):
+        raise Skipped("no meson here, or the build is somebody else's")
+    if value["libdir"] != "lib":
+        raise Skipped(f"this build was told to use {value['libdir']}")
+    call(case, ["meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", case.file("dest")])
+    moved = case.file("moved")
+    os.rename(case.file("dest") + value["prefix"], moved)
+    with open(case.file("program.c"), "w", encoding="utf-8") as file:
+        file.write(PROGRAM)
+    lib, cc = f"{moved}/lib", ["cc", f"-I{moved}/include", "program.c", f"-L{moved}/lib"]
+    call(case, cc + ["-lcr", "-o", "shared"])
+    call(case, ["./shared"], LD_LIBRARY_PATH=lib)
+    call(case, cc + ["-static", "-lcr", "-o", "static"])
+    call(case, ["./static"], PATH=f"{moved}/bin:/usr/bin:/bin")
+    flags = call(case, ["pkg-config", "--cflags", "--libs", "libcr"], PKG_CONFIG_PATH=f"{lib}/pkgconfig").split()
+    call(case, ["cc", "program.c", "-o", "by-pkg-config", *flags])
+    call(case, ["./by-pkg-config"], LD_LIBRARY_PATH=lib)
+    listed = call(case, [f"{moved}/bin/cr_run", "sh", "-c", "cat /proc/self/maps"])
+    if "libcr_run.so" not in listed:
+        raise Failed("cr_run does not find its library")

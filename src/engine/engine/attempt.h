@@ -87,6 +87,7 @@ class Attempt {
   std::optional<capture::Captured> captured_;
   std::optional<Writer> writer_;  // ends before what it uses
   Addressees at_once_, later_;    // get their signal when they have left libcr
+  Addressees job_;                // all, where a callback may yet end it
   std::vector<Pid> saved_;        // pids of the image, as we know them
 };
 

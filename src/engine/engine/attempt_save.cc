@@ -84,8 +84,9 @@ Result<void> Attempt::leave_out() {
 
 // Those that take part get their signal when they have left libcr, unless it is an early one.
 Result<void> Attempt::address_signals() {
-  if (request_.signal == 0) return {};
   for (const Pid pid : saved_) {
+    if (handshake_->anybody()) TRY(job_.add(pid));
+    if (request_.signal == 0) continue;
     const bool at_once = request_.signal < 0 || !handshake_->takes_part(pid);
     TRY((at_once ? at_once_ : later_).add(pid));
   }
@@ -197,7 +198,7 @@ Result<void> Attempt::finish() {
 
 // A callback said that its program cannot go on. None of it has since: its threads wait in libcr.
 Result<void> Attempt::end_job(int returned) {
-  TRY(send_signal(saved_, SIGKILL));
+  TRY(send_signal(job_, SIGKILL));
   return fail(kPermFail,
               fmt::format("a callback returned {} after the checkpoint: the processes have been "
                           "killed",

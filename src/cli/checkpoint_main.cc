@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <new>
 
 #include "apart.h"
 #include "backtrace/backtrace.h"
@@ -52,16 +51,6 @@ int tell_failure(const CheckpointSettings& settings, Error error) {
   }
   settings.console.fail(error, checkpoint_failure(error.code));
   return exit_code(error.code);
-}
-
-// Memory may be limited (ulimit -v): what was begun is undone on the way out.
-Result<engine::CheckpointReport> without_exceptions(engine::CheckpointRequest request) {
-  try {
-    return engine::checkpoint(std::move(request));
-  } catch (const std::bad_alloc&) {
-    return fail(ENOMEM, "cannot save: Cannot allocate memory",
-                "the program goes on as before; give the command more memory (ulimit -v)");
-  }
 }
 
 std::span<const char* const> behind_first(ArgumentWords words) {

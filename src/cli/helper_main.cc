@@ -11,6 +11,7 @@
 #include <csignal>
 #include <limits>
 
+#include "apart.h"
 #include "backtrace/backtrace.h"
 #include "base/sys.h"
 #include "cancel.h"
@@ -84,9 +85,17 @@ void await_end_of_maker() {
   for (int waited = 0; waited < kPatienceMs && ::kill(maker, 0) == 0; ++waited) ::usleep(1000);
 }
 
-Result<void> save(const Head& head, HelperReply& reply) {
+// Behind the name of the program (`words` has it not) only whom it saves, not the context file, by
+// whose name a program may be meant (pkill -f).
+void stand_apart(const CheckpointSettings& settings, ArgumentWords words) {
+  rename_process("cr_helper", std::to_string(settings.target), words);
+  refuse_stops();
+}
+
+Result<void> save(const Head& head, ArgumentWords words, HelperReply& reply) {
   CheckpointSettings settings;
   TRY(parse_checkpoint(settings, head.options));
+  stand_apart(settings, words);
   engine::CheckpointRequest request = TRY(to_request(settings));
   if (settings.fd) (void)::close(*settings.fd);  // the request has a duplicate
   CancelWatch watch(settings.time_limit_ms, 1, [&reply] {
@@ -101,7 +110,7 @@ Result<void> save(const Head& head, HelperReply& reply) {
   };
   request.explain_late = [](const model::Image& image, model::PageSource& pages,
                             std::span<const Pid> tids) { return backtraces(image, pages, tids); };
-  const engine::CheckpointReport report = TRY(engine::checkpoint(std::move(request)));
+  const engine::CheckpointReport report = TRY(without_exceptions(std::move(request)));
   reply.done(0, log_lines(report.notes));
   return {};
 }
@@ -134,12 +143,12 @@ Result<void> rebuild(const Head& head, HelperReply& reply) {
   return {};
 }
 
-Result<void> work(Words words, HelperReply& reply) {
-  const Head head = TRY(read_head(words));
+Result<void> work(ArgumentWords words, HelperReply& reply) {
+  const Head head = TRY(read_head(Words(words)));
   if (head.what == "restart") return rebuild(head, reply);
   if (head.what != "checkpoint") return fail(kUsageError, fmt::format("unknown: {}", head.what));
   await_end_of_maker();
-  return save(head, reply);
+  return save(head, words, reply);
 }
 
 // Without libcr there is nobody to answer to: the only words for people.
@@ -148,7 +157,7 @@ int misused() {
   return kUsageError;
 }
 
-int run(Words words) {
+int run(ArgumentWords words) {
   if (words.size() < 4) return misused();
   const auto number = parse_number(words[1], 0, std::numeric_limits<int>::max(), "descriptor");
   if (!number || ::fcntl(static_cast<int>(*number), F_GETFD) < 0) return misused();
@@ -165,6 +174,6 @@ int run(Words words) {
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
+  const stasis::cli::ArgumentWords words(argv, static_cast<size_t>(argc));
   return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
 }

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <new>
 
 #include "apart.h"
 #include "base/sys.h"
@@ -38,6 +39,15 @@ Result<engine::CheckpointRequest> to_request(const CheckpointSettings& settings)
   request.ptraced = settings.ptraced;
   request.ptracers = settings.ptracers;
   return request;
+}
+
+Result<engine::CheckpointReport> without_exceptions(engine::CheckpointRequest request) {
+  try {
+    return engine::checkpoint(std::move(request));
+  } catch (const std::bad_alloc&) {
+    return fail(ENOMEM, "cannot save: Cannot allocate memory",
+                "the program goes on as before; give the command more memory (ulimit -v)");
+  }
 }
 
 Result<UniqueFd> open_source(const RestartSettings& settings) {

@@ -15,6 +15,9 @@ namespace stasis::cli {
 // With --fd the descriptor is duplicated.
 Result<engine::CheckpointRequest> to_request(const CheckpointSettings& settings);
 
+// The checkpoint, also where memory is limited (ulimit -v): ENOMEM, and what was begun is undone.
+Result<engine::CheckpointReport> without_exceptions(engine::CheckpointRequest request);
+
 // The context file as a descriptor of our own, which the restarted processes must not inherit: one
 // that was given by number is closed, or, if it was a standard one, replaced by /dev/null.
 Result<UniqueFd> open_source(const RestartSettings& settings);

@@ -211,7 +211,11 @@ def kill_some(pid, whom):
     end = time.monotonic() + 20
     while any(state_of(each) not in ([], [b"Z"], [b"X"]) for each in [*workers, *writers]):
         if time.monotonic() > end:
-            raise SystemExit(f"after a kill of {victims} of {pid}, {workers}, {writers} some still live")
+            facts = [f"{each}: " + " | ".join(
+                read(f"/proc/{each}/{name}").decode(errors="replace").strip().replace("\n", " ")
+                for name in ("comm", "stat", "wchan", "syscall", "task/%d/children" % each))
+                for each in [*workers, *writers]]
+            raise SystemExit(f"after a kill of {victims} of {pid} some still live: {facts}")
         time.sleep(0.0005)
     return len(victims)
 

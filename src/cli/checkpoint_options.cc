@@ -2,6 +2,7 @@
 #include "checkpoint_options.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -39,8 +40,11 @@ void add_scopes(std::vector<Option>& table, CheckpointSettings& s) {
 void add_destinations(std::vector<Option>& table, CheckpointSettings& s) {
   table.push_back({"c", "cwd", "", "save to context.ID in the current directory (default)",
                    always([&s](Value) { s.current_directory = true; })});
-  table.push_back({"f", "file", "FILE", "save to FILE",
-                   always([&s](Value value) { s.file = std::string(value); })});
+  table.push_back(
+      {"f", "file", "FILE", "save to FILE; -: write to standard output", always([&s](Value value) {
+         s.to_output = value == "-";
+         s.file = std::string(value);
+       })});
   table.push_back({"d", "dir", "DIR", "save to context.ID in the directory DIR",
                    always([&s](Value value) { s.directory = std::string(value); })});
   table.push_back(
@@ -175,13 +179,23 @@ void add_general(std::vector<Option>& table, CheckpointSettings& s) {
       {"", "version", "", "print the version", always([&s](Value) { s.version = true; }), true});
 }
 
-Result<void> check_together(const CheckpointSettings& settings) {
+// What the options mean together.
+Result<void> check_together(CheckpointSettings& settings) {
   const int destinations = static_cast<int>(settings.file.has_value()) +
                            static_cast<int>(settings.directory.has_value()) +
                            static_cast<int>(settings.fd.has_value()) +
                            static_cast<int>(settings.current_directory);
   if (destinations > 1) {
     return fail(EINVAL, "only one of --file, --dir, --fd and --cwd can be given");
+  }
+  if (settings.to_output) {
+    settings.file.reset();
+    settings.fd = STDOUT_FILENO;
+  }
+  const int fd = settings.fd.value_or(-1);
+  if (fd >= 0 && !settings.check && ::isatty(fd) == 1) {
+    return fail(EINVAL, fmt::format("the context file would go to a terminal (descriptor {})", fd),
+                "write it to a file (-f FILE), or redirect it: cr_checkpoint -f - ID > FILE");
   }
   return {};
 }

@@ -22,6 +22,7 @@ struct CheckpointSettings {
   std::optional<std::string> directory;
   std::optional<int> fd;
   bool current_directory = false;
+  bool to_output = false;  // -f -
   format::DestinationOptions destination;
   format::WriteOptions write;
   bool save_executable = false, save_private = false, save_shared = false;

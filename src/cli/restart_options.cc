@@ -2,6 +2,7 @@
 #include "restart_options.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <limits>
@@ -27,10 +28,20 @@ Result<void> one_source(const RestartSettings& settings) {
   return fail(kUsageError, "more than one context file given");
 }
 
+// A file's name; "-" is standard input, as for cr_info.
+void set_file(RestartSettings& s, Value name) {
+  if (name == "-") {
+    s.fd = STDIN_FILENO;
+  } else {
+    s.file = std::string(name);
+  }
+}
+
 void add_sources(std::vector<Option>& table, RestartSettings& s) {
-  table.push_back({"f", "file", "FILE", "restart from FILE", [&s](Value value) -> Result<void> {
+  table.push_back({"f", "file", "FILE", "restart from FILE; -: from standard input",
+                   [&s](Value value) -> Result<void> {
                      TRY(one_source(s));
-                     s.file = std::string(value);
+                     set_file(s, value);
                      return {};
                    }});
   table.push_back(
@@ -190,7 +201,7 @@ Result<void> parse_restart(RestartSettings& settings, std::span<const char* cons
   if (settings.help || settings.version) return {};
   for (const std::string& operand : operands) {
     TRY(one_source(settings));
-    settings.file = operand;
+    set_file(settings, operand);
   }
   if (settings.file || settings.fd) return {};
   if (settings.console.verbosity > 0) {

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
 
 from cli_targets import check, idle, looks_alive, said_by, saved_pids, wait_state
@@ -38,6 +39,43 @@ def destinations(case):
     done = case.commands.run("cr_checkpoint", "-d", case.file("none"), target.pid, expect=2)
     check("none" in done.stderr, done.stderr)
     looks_alive(target.pid)
+
+
+def to_output(case):
+    """-f -: the context file is all that standard output gets; a terminal is refused."""
+    target = idle(case)
+    with open(case.file("out"), "wb") as file:
+        done = subprocess.run([case.commands.path("cr_checkpoint"), "-v", "-f", "-", str(target.pid)], cwd=case.folder,
+                              stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    check(done.returncode == 0 and done.stderr.startswith("cr_checkpoint: saved 1 process"), done.stderr)
+    verified(case, case.file("out"))
+    check(os.listdir(case.folder) == ["out"], f"besides: {os.listdir(case.folder)}")
+    whole = open(case.file("out"), "rb").read()
+    for name in ("-", "/dev/stdin"):
+        reader = subprocess.Popen([case.commands.path("cr_info"), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        until(lambda: status_field(reader.pid, "State").startswith("S"), f"cr_info {name} waits for the pipe")
+        told, _ = reader.communicate(whole, timeout=LIMIT)
+        check(reader.returncode == 0 and b"1 process" in told, f"cr_info {name}: {reader.returncode} {told!r}")
+    master, terminal = os.openpty()
+    case.descriptors += [master, terminal]
+    for options in (["-f", "-"], ["-F", "1"]):
+        done = subprocess.run([case.commands.path("cr_checkpoint"), *options, str(target.pid)], stdout=terminal,
+                              stderr=subprocess.PIPE, text=True, check=False)
+        check(done.returncode == 22 and "would go to a terminal" in done.stderr, f"{done.returncode} {done.stderr}")
+    looks_alive(target.pid)
+
+
+def not_dumpable(case):
+    """It is named, with what makes a program so."""
+    if os.geteuid() == 0:
+        raise Skipped("root may trace every process")
+    ready = case.file("ready")
+    code = f"import ctypes,os,signal; ctypes.CDLL(None).prctl(4, 0); os.mkdir({ready!r}); signal.pause()"
+    target = case.start(["/usr/bin/python3", "-c", code])
+    until(lambda: os.path.exists(ready), "it is not dumpable")
+    done = case.commands.run("cr_checkpoint", "-f", case.file("x"), target.pid, expect=1)
+    check("it is not dumpable" in done.stderr and "PR_SET_DUMPABLE" in done.stderr, done.stderr)
+    check("as root" in done.stderr and not os.path.exists(case.file("x")), done.stderr)
 
 
 def to_fifo(case):
@@ -283,6 +321,6 @@ def ptraced_allow(case):
     os.kill(traced, signal.SIGKILL)
 
 
-DESTINATION_CASES = [destinations, to_fifo, backup_numbers, clobber, atomic, sync]
+DESTINATION_CASES = [destinations, to_output, not_dumpable, to_fifo, backup_numbers, clobber, atomic, sync]
 CONTENT_CASES = [save_flags, checkpoint_messages, signals_reach_all, states_in_the_image, ptraced_and_ptracer_error,
                  ptraced_and_ptracer_skip, ptraced_allow]

@@ -164,7 +164,8 @@ def file_sizes(case):
 def from_descriptor(case):
     """-F: a file, and a pipe."""
     image, _ = saved(case, data=case.file("data"))
-    for line in ("exec {0} -F 7 --no-restore-pid 7<{1}", "cat {1} | {0} -F 0 --no-restore-pid"):
+    for line in ("exec {0} -F 7 --no-restore-pid 7<{1}", "cat {1} | {0} -F 0 --no-restore-pid",
+                 "cat {1} | {0} --no-restore-pid -"):
         process = case.start(["/bin/sh", "-c", line.format(case.commands.path("cr_restart"), image)])
         pid = until(lambda: ([pid for pid in descendants(process.pid) if "kept = os.urandom" in
                               read(f"/proc/{pid}/cmdline")

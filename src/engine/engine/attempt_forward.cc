@@ -23,9 +23,9 @@ Result<void> check_rights(Pid asker, const std::vector<Pid>& added) {
   if (own->uids[0] == 0) return {};
   for (const Pid pid : added) {
     const auto status = proc::read_status(pid);
-    const auto owner = sys::stat(fmt::format("/proc/{}", pid));
+    const auto owner = sys::stat(fmt::format("/proc/{}/status", pid));
     if (!status || !owner) continue;  // it has ended
-    // The folder of a process that is not dumpable belongs to root.
+    // The files of a process that is not dumpable belong to root.
     if (status->uids == own->uids && owner->st_uid == own->uids[0]) continue;
     return fail(EPERM, fmt::format("process {} forwards the checkpoint to process {}, which it "
                                    "could not have saved itself",

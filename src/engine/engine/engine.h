@@ -112,7 +112,7 @@ struct RestartReport {
 // Rebuilds the processes of a context file; they run when this returns. On error nothing remains.
 Result<RestartReport> restart(RestartRequest request);
 
-// A context file opened for looking at (cr_info).
+// A context file opened for looking at (cr_info); "-": standard input.
 Result<format::OpenedImage> inspect(const std::string& path);
 
 }  // namespace stasis::engine

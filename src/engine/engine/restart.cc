@@ -1,6 +1,7 @@
 // restart() and inspect(): the passes from a context file to running processes.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <chrono>
 
@@ -117,7 +118,11 @@ Result<RestartReport> restart(RestartRequest request) {
 }
 
 Result<format::OpenedImage> inspect(const std::string& path) {
-  return format::open_image(TRY(sys::open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK)));
+  if (path == "-") return format::open_image(TRY(sys::duplicate(STDIN_FILENO)));
+  // A fifo that nobody writes to is not waited for; what is written to a pipe is.
+  UniqueFd file = TRY(sys::open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK));
+  TRY(sys::check(::fcntl(file.get(), F_SETFL, O_RDONLY), "wait for", path));
+  return format::open_image(std::move(file));
 }
 
 }  // namespace stasis::engine

@@ -92,6 +92,12 @@ bool may_trace_by_and_by(Pid pid) {
   return false;
 }
 
+// The files of a process that is not dumpable belong to root (its folder does not: proc(5)).
+bool is_dumpable(Pid pid, const proc::Status& status) {
+  const auto owner = sys::stat(fmt::format("/proc/{}/status", pid));
+  return !owner || status.uids.size() < 2 || owner->st_uid == status.uids[1];
+}
+
 Error diagnose(Pid pid, const proc::Status& status) {
   if (is_kernel_thread(pid)) {
     return fail(EPERM, cannot_attach(pid), "It is a thread of the kernel, not a program.");
@@ -104,14 +110,16 @@ Error diagnose(Pid pid, const proc::Status& status) {
                             "user or as root.",
                             uid, ours));
   }
+  if (!is_dumpable(pid, status)) {
+    return fail(
+        EPERM, cannot_attach(pid) + ": it is not dumpable",
+        "The kernel lets nobody but root look into a program that is set-user-id or set-group-id, "
+        "has file capabilities, whose executable its user may not read, or that asked for it "
+        "(prctl(PR_SET_DUMPABLE, 0), as programs do that hold keys).\n"
+        "Run this command as root; or its author can allow it (PR_SET_DUMPABLE, 1).");
+  }
   if (const auto hint = yama_hint(pid); hint && (ours != 0 || yama_scope() == 3)) {
     return fail(EPERM, cannot_attach(pid), *hint);
-  }
-  const auto owner = sys::stat(fmt::format("/proc/{}", pid));
-  if (owner.ok() && owner->st_uid != ours) {
-    return fail(EPERM, cannot_attach(pid),
-                "It is not dumpable (a set-user-id program, a file that may not be read, or "
-                "prctl(PR_SET_DUMPABLE, 0)): only root may trace it.");
   }
   return fail(EPERM, cannot_attach(pid),
               "The kernel does not say why: a security module, or capabilities that you lack.");

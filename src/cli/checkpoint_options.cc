@@ -130,13 +130,18 @@ void add_ptrace_rules(std::vector<Option>& table, CheckpointSettings& s) {
 }
 
 void add_messages(std::vector<Option>& table, CheckpointSettings& s) {
-  const auto details = [&s](bool on) {
-    return always([&s, on](Value) { s.console.show_details = on; });
+  const auto messages = [&s](bool details, bool warnings) {
+    return always([&s, details, warnings](Value) {
+      s.console.show_details = details;
+      s.console.show_warnings = warnings;
+    });
   };
-  table.push_back({"", "kmsg-none", "", "on failure print the verdict alone", details(false)});
   table.push_back(
-      {"", "kmsg-error", "", "on failure print the reasons too (default)", details(true)});
-  table.push_back({"", "kmsg-warning", "", "the same, and warnings", details(true)});
+      {"", "kmsg-none", "", "on failure print the verdict alone", messages(false, false)});
+  table.push_back(
+      {"", "kmsg-error", "", "on failure print the reasons too (default)", messages(true, false)});
+  table.push_back({"", "kmsg-warning", "", "the same, and on success what the user should know",
+                   messages(true, true)});
 }
 
 Result<format::Compression> parse_compression(Value text) {

@@ -22,7 +22,7 @@ void Console::fail(const Error& error, std::string_view verdict) const {
 }
 
 void Console::note(const std::vector<std::string>& notes) const {
-  if (!show_details) return;
+  if (!show_warnings && verbosity == 0) return;
   for (const std::string& text : notes) say(behind_dashes(text));
 }
 

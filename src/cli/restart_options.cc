@@ -115,6 +115,10 @@ void add_files(std::vector<Option>& table, RestartSettings& s) {
                      if (relocation) s.files.relocations.push_back(std::move(*relocation));
                      return {};
                    }});
+  table.push_back(
+      {"", "truncate", "",
+       "cut writable files back to their saved size even if others write them, too",
+       always([&s](Value) { s.files.file_size = resource::FileSizePolicy::kTruncateAll; })});
   table.push_back({"", "keep-file-sizes", "", "do not cut writable files back to their saved size",
                    always([&s](Value) { s.files.file_size = resource::FileSizePolicy::kKeep; })});
   table.push_back({"", "allow-changed-files", "", "go on with mapped files that have changed",
@@ -159,13 +163,18 @@ void add_rules(std::vector<Option>& table, RestartSettings& s) {
 }
 
 void add_messages(std::vector<Option>& table, RestartSettings& s) {
-  const auto details = [&s](bool on) {
-    return always([&s, on](Value) { s.console.show_details = on; });
+  const auto messages = [&s](bool details, bool warnings) {
+    return always([&s, details, warnings](Value) {
+      s.console.show_details = details;
+      s.console.show_warnings = warnings;
+    });
   };
-  table.push_back({"", "kmsg-none", "", "on failure print the verdict alone", details(false)});
   table.push_back(
-      {"", "kmsg-error", "", "on failure print the reasons too (default)", details(true)});
-  table.push_back({"", "kmsg-warning", "", "the same, and warnings", details(true)});
+      {"", "kmsg-none", "", "on failure print the verdict alone", messages(false, false)});
+  table.push_back(
+      {"", "kmsg-error", "", "on failure print the reasons too (default)", messages(true, false)});
+  table.push_back({"", "kmsg-warning", "", "the same, and on success what the user should know",
+                   messages(true, true)});
 }
 
 void add_general(std::vector<Option>& table, RestartSettings& s) {

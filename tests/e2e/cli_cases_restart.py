@@ -149,16 +149,95 @@ def missing_file(case):
 
 
 def file_sizes(case):
-    """A file that has grown is cut back, unless --keep-file-sizes."""
-    image, _ = saved(case, data=case.file("data"))
-    for options, size in ((["--keep-file-sizes"], 9), ([], 5)):
-        with open(case.file("data"), "w") as file:
+    """A file that has grown is cut back, unless --keep-file-sizes; -v tells, else nothing does."""
+    data = case.file("data")
+    image, _ = saved(case, data=data)
+    for options, size, told in (
+            (["--keep-file-sizes", "-v"], 9, f"- {data} has grown from 5 to 9 bytes since it was saved"),
+            (["-v"], 5, f"- cut back {data} from 9 to 5 bytes\n"), ([], 5, None)):
+        with open(data, "w") as file:
             file.write("line\nmore")
         process, pid = resume(case, image, "--no-restore-pid", *options)
-        check(os.stat(case.file("data")).st_size == size,
-              f"{options}: {os.stat(case.file('data')).st_size} bytes, not {size}")
+        check(os.stat(data).st_size == size, f"{options}: {os.stat(data).st_size} bytes, not {size}")
         os.kill(pid, signal.SIGKILL)
         process.wait(60)
+        said = read(process.log)
+        check(told in said if told else said == "", f"{options}: said {said!r}")
+    with open(data, "w") as file:
+        file.write("l")
+    small = case.commands.run("cr_restart", "--no-restore-pid", image, expect=None)
+    check(small.returncode != 0 and f"{data}" in small.stderr and "shorter" in small.stderr, small.stderr)
+    process, pid = resume(case, image, "--no-restore-pid", "--allow-changed-files", "-v")
+    os.kill(pid, signal.SIGKILL)
+    process.wait(60)
+    check(f"- {data} has 1 bytes and had 5 when it was saved\n" in read(process.log), read(process.log))
+
+
+def files_of_others(case):
+    """all.log, to which another running job appends as well, keeps its lines; --truncate cuts it."""
+    data = case.file("all.log")
+    image, _ = saved(case, data=data)
+    append = "import sys, time\nf = open(sys.argv[1], 'a')\nf.write('other job\\n')\nf.flush()\n"
+    mapped = ("import mmap, sys\nf = open(sys.argv[1], 'r+')\n"
+              "m = mmap.mmap(f.fileno(), 0)\nf.close()\n")
+    for way in (append, mapped):
+        with open(data, "w") as file:
+            file.write("line\nmore\n")
+        other = case.start(["/usr/bin/python3", "-c", way + "print('.', flush=True)\ninput()", data],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other.stdout.read(1)
+        size = os.stat(data).st_size
+        process, pid = resume(case, image, "--no-restore-pid", "-v")
+        check(os.stat(data).st_size == size, f"{os.stat(data).st_size} bytes, not {size}")
+        check(f"{data} was not cut back from {size} to 5 bytes: process {other.pid}" in
+              read(process.log), read(process.log))
+        os.kill(pid, signal.SIGKILL)
+        process.wait(60)
+        process, pid = resume(case, image, "--no-restore-pid", "--truncate", "-v")
+        check(os.stat(data).st_size == 5, f"--truncate: {os.stat(data).st_size} bytes, not 5")
+        check(f"- cut back {data} from {size} to 5 bytes\n" in read(process.log), read(process.log))
+        os.kill(pid, signal.SIGKILL)
+        process.wait(60)
+        other.kill()
+        other.wait(60)
+
+
+LOSSES = """
+import fcntl, os, sys, time
+kept = os.urandom(1)
+gone = open(os.path.join(sys.argv[2], "gone"), "w+")
+os.unlink(gone.name)
+pipe = os.pipe()
+fcntl.fcntl(pipe[0], fcntl.F_SETOWN, int(sys.argv[3]))
+open(sys.argv[1], "w").close()
+while True:
+    time.sleep(1000)
+"""
+
+
+def losses_are_told(case):
+    """What comes back otherwise than it was: -v tells each, without -v nothing is printed."""
+    owner = case.start(["/bin/sleep", "1000"])
+    where = case.file("removed")
+    os.mkdir(where)
+    target = case.start(["/usr/bin/python3", "-c", LOSSES, case.file("ready"), where, str(owner.pid)],
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: os.path.exists(case.file("ready")), "the target is ready")
+    wait_state(target.pid, "S")
+    image = case.checkpoint_kill(target, target.pid)
+    owner.kill()
+    owner.wait(60)
+    os.rmdir(where)
+    for options in (["-v"], []):
+        process, pid = resume(case, image, "--no-restore-pid", *options)
+        os.kill(pid, signal.SIGKILL)
+        process.wait(60)
+        said = read(process.log)
+        if not options:
+            check(said == "", f"without -v it prints {said!r}")
+            continue
+        for words in (f"- {where}/gone was made again in ", "cannot set the owner of descriptor "):
+            check(words in said, f"{words!r} is not in {said!r}")
 
 
 def from_descriptor(case):
@@ -225,5 +304,6 @@ def from_a_terminal(case):
 
 
 RESTART_CASES = [no_file, bad_files, pid_in_use, namespaces, ends_like_the_job, waits_for_a_stopped_job,
-                 stop_and_cont, hooks, missing_file, file_sizes, from_descriptor, restart_summary,
+                 stop_and_cont, hooks, missing_file, file_sizes, files_of_others,
+                 losses_are_told, from_descriptor, restart_summary,
                  from_a_terminal]

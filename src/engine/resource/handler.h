@@ -62,14 +62,19 @@ class CaptureContext {
 struct Relocation {
   std::string from, to;  // absolute; whole leading components
 };
-enum class FileSizePolicy { kTruncate, kKeep };
+// What becomes of files that were open for writing and have grown (cut_back.h).
+enum class FileSizePolicy {
+  kTruncate,     // BLCR's: cut back, unless others write them as well
+  kKeep,         // left
+  kTruncateAll,  // cut back in any case
+};
 
 // What the person who restarts decides about files.
 struct RestoreOptions {
   std::vector<Relocation> relocations;
-  FileSizePolicy file_size = FileSizePolicy::kTruncate;  // BLCR truncates writable files
-  bool ignore_changed_files = false;                     // --allow-changed-files
-  bool drop_pipe_data = false;  // go on without what waited in a pipe from a program outside
+  FileSizePolicy file_size = FileSizePolicy::kTruncate;
+  bool ignore_changed_files = false;  // --allow-changed-files
+  bool drop_pipe_data = false;        // go on without what waited in a pipe from a program outside
 };
 
 // State of one restart. Everything made lives here until the targets have inherited it.

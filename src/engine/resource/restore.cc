@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "base/sys.h"
+#include "resource/cut_back.h"
 #include "resource/file_check.h"
 #include "resource/follow.h"
 #include "resource/kinds.h"
@@ -44,25 +45,6 @@ Result<void> set_state(int fd, model::OpenFileIndex index, const RestoreContext&
                    subject));
   }
   return take_open_file_locks(fd, index, context);
-}
-
-// BLCR's rule: a file that was open for writing is cut back to the size it had.
-Result<void> cut_back(model::ResourceIndex index, const Restored& restored,
-                      const RestoreContext& context) {
-  const auto* file = std::get_if<model::RegularFile>(&context.image.resources[index]);
-  if (file == nullptr || file->content || !S_ISREG(file->identity.mode)) return {};
-  for (size_t i = 0; i < context.image.open_files.size(); ++i) {
-    const model::OpenFile& open_file = context.image.open_files[i];
-    if (open_file.resource != index || !may_write(open_file.flags)) continue;
-    const int fd = restored.open_files[i].get();
-    const struct stat now = TRY(sys::fstat(fd));
-    const bool longer = static_cast<u64>(now.st_size) > file->identity.size;
-    if (!longer || is_pseudo_filesystem(fd)) return {};
-    TRY(sys::check(::ftruncate(fd, static_cast<off_t>(file->identity.size)), "cut back",
-                   file->path));
-    return {};
-  }
-  return {};
 }
 
 Result<void> create_all(RestoreContext& context, Restored& restored) {
@@ -116,13 +98,12 @@ std::vector<Refusal> restore_obstacles(const RestoreContext& context) {
 
 Result<Restored> create_open_files(RestoreContext& context) {
   Restored restored;
+  const OtherWriters others = other_writers(context);
   TRY(create_all(context, restored));
   TRY(check_process_locks(restored, context));
   const auto count = static_cast<model::ResourceIndex>(context.image.resources.size());
   for (model::ResourceIndex i = 0; i < count; ++i) {
-    if (context.options.file_size == FileSizePolicy::kTruncate) {
-      TRY(cut_back(i, restored, context));
-    }
+    TRY(cut_back(i, others, restored, context));
     TRY(finish_regular_file(i, context));
     TRY(seal_memfd(i, false, context));
   }

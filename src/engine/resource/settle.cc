@@ -26,9 +26,10 @@ void settle_owner(const model::Descriptor& descriptor, RestoreContext& context,
     if (calls.ids != nullptr && calls.ids->contains(owner)) owner = calls.ids->at(owner);
     const struct f_owner_ex value = {
         .type = static_cast<decltype(f_owner_ex::type)>(file.owner_type), .pid = owner};
-    // The owner may be a process that is not in the image, and gone: then nobody gets the signal.
+    // The owner may be a process that is not in the image, and gone: then no process gets the
+    // signal.
     calls.script->attempt("set the owner of " + name, SYS_fcntl,
-                          {number, u64{F_SETOWN_EX}, calls.script->object(value)});
+                       {number, u64{F_SETOWN_EX}, calls.script->object(value)});
   }
   if (file.signal != 0) {
     calls.script->call("set the signal of " + name, SYS_fcntl,

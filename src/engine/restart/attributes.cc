@@ -6,7 +6,6 @@
 #include <sys/syscall.h>
 
 #include "arch/cpu_features.h"
-#include "base/log.h"
 #include "base/sys.h"
 #include "restart/attributes.h"
 #include "restart/passes.h"
@@ -17,12 +16,12 @@ namespace {
 
 // Lowering it below what we have ourselves needs a privilege; the kernel's victim list is not worth
 // failing for.
-void set_oom_score(Pid pid, const model::Process& process) {
+void set_oom_score(Pid pid, const model::Process& process, std::vector<std::string>& notes) {
   const auto written = sys::write_file(fmt::format("/proc/{}/oom_score_adj", pid),
                                        fmt::format("{}", process.oom_score_adj));
   if (written) return;
-  log::warn("process {}: oom_score_adj {} cannot be had here: {}", process.pid,
-            process.oom_score_adj, written.error().message());
+  notes.push_back(fmt::format("process {}: oom_score_adj is not {} as it was: {}", process.pid,
+                              process.oom_score_adj, written.error().message()));
 }
 
 u64 state_permissions(const model::Process& process) {
@@ -65,7 +64,7 @@ trace::Script limits_script(const model::Process& process) {
 Result<void> rebuild_attributes(BuildState& state, size_t index) {
   const model::Process& process = state.process(index);
   Target& target = state.targets[index];
-  set_oom_score(target.pid(), process);
+  set_oom_score(target.pid(), process, state.context.notes);
   const std::string directory = state.context.relocate(process.working_directory);
   (void)TRY(target.run(attributes_script(process, directory))
                 .context(fmt::format("process {}", process.pid)));

@@ -6,6 +6,7 @@
 
 #include "resource/restore.h"
 #include "restart/descriptors.h"
+#include "restart/unfulfilled.h"
 
 namespace stasis::restart {
 namespace {
@@ -44,8 +45,9 @@ Result<void> settle_descriptors(BuildState& state, size_t process) {
                               .process = image,
                               .ids = state.way == IdWay::kNew ? &state.ids_inside : nullptr};
   resource::settle(state.context, calls);
-  TRY(state.targets[process].run(script).context(
+  const auto outcome = TRY(state.targets[process].run(script).context(
       fmt::format("while settling the descriptors of process {}", image.pid)));
+  note_unfulfilled("set the owner of ", script, outcome, image.pid, state.context.notes);
   return {};
 }
 

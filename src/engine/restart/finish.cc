@@ -13,7 +13,6 @@
 
 #include "arch/call_class.h"
 #include "arch/cpu_features.h"
-#include "base/log.h"
 #include "base/sys.h"
 #include "proc/status.h"
 #include "restart/attributes.h"
@@ -125,7 +124,7 @@ class Finish {
     for (Live& live : live_) {
       const auto call = priming_call(*live.saved, live.registers, shift, absolute_time(live));
       if (!call) {
-        warn_about_lost_call(live);
+        note_lost_call(live);
         continue;
       }
       live.registers = TRY(prime(target_, live.tid, call_at_, live.data, *call, live.registers)
@@ -173,9 +172,10 @@ class Finish {
     return time ? std::optional(*time) : std::nullopt;
   }
 
-  void warn_about_lost_call(const Live& live) const {
+  void note_lost_call(const Live& live) {
     if (arch::result(live.registers) != arch::kRestartBlock) return;
-    log::warn("thread {}: the call it was in is not known; it will see EINTR", live.saved->tid);
+    state_.context.notes.push_back(fmt::format(
+        "thread {}: the call it waited in is not known; it ended with EINTR", live.saved->tid));
   }
 
   // A thread without a restart block if there is one: every call it makes would be one too many.

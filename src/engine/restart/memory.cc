@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "base/sys.h"
 #include "proc/maps.h"
 #include "resource/restore.h"
@@ -16,6 +15,7 @@
 #include "restart/memory_plan.h"
 #include "restart/pages.h"
 #include "restart/passes.h"
+#include "restart/unfulfilled.h"
 #include "restart/vdso_home.h"
 
 namespace stasis::restart {
@@ -72,7 +72,9 @@ class Rebuild {
       (void)TRY(target_.run(drop_shared_script(image(), plan_.shared_homes)));
     }
     TRY(allow_locking());
-    (void)TRY(target_.run(settle_areas_script(plan_)));
+    const trace::Script script = settle_areas_script(plan_);
+    note_unfulfilled("name memory ", script, TRY(target_.run(script)), process_.pid,
+                     state_.context.notes);
     return {};
   }
 

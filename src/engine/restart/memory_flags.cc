@@ -53,7 +53,7 @@ void add_name(const model::Vma& vma, trace::Script& script) {
     if (name.substr(0, prefix.size()) != prefix || name.back() != ']') continue;
     name = name.substr(prefix.size(), name.size() - prefix.size() - 1);
     const trace::DataRef text = script.text(name);
-    script.attempt("name memory", SYS_prctl,
+    script.attempt(fmt::format("name memory \"{}\"", name), SYS_prctl,
                    {kPrSetVma, u64{0}, vma.start.value, vma.length(), text});
     return;
   }

@@ -11,7 +11,6 @@
 #include <array>
 #include <bit>
 
-#include "base/log.h"
 #include "base/sys.h"
 #include "restart/passes.h"
 
@@ -155,7 +154,8 @@ Result<void> rebuild_threads(BuildState& state, size_t index) {
     note_rseq_section(state, index, thread, tid);
     scripts.push_back({tid, thread_script(thread, facts)});
     if (!affinity_for(thread.scheduling.affinity, facts)) {
-      log::warn("thread {}: none of the CPUs it was bound to is here", thread.tid);
+      state.context.notes.push_back(fmt::format(
+          "thread {}: none of the CPUs it was bound to is here: it may run on any", thread.tid));
     }
   }
   (void)TRY(state.targets[index].run_together(scripts).context(

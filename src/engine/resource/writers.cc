@@ -1,0 +1,93 @@
+// Searching /proc, and asking for a lease.
+#include "resource/writers.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/sys.h"
+#include "proc/fdinfo.h"
+#include "proc/maps.h"
+#include "proc/status.h"
+#include "resource/uses.h"
+
+namespace stasis::resource {
+namespace {
+
+FileKey key_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino};
+}
+
+std::vector<Pid> all_processes() {
+  std::vector<Pid> pids;
+  const auto names = sys::list_directory("/proc");
+  for (const std::string& name : names ? *names : std::vector<std::string>()) {
+    const bool number = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+    if (number && name.size() < 10) pids.push_back(std::stoi(name));
+  }
+  return pids;
+}
+
+void add_descriptors(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid>& writers) {
+  const auto numbers = proc::read_descriptors(pid);
+  if (!numbers) return;  // gone, or another user's
+  for (const int number : *numbers) {
+    const auto status = sys::stat(fmt::format("/proc/{}/fd/{}", pid, number));
+    if (!status || !S_ISREG(status->st_mode) || !files.contains(key_of(*status))) continue;
+    const auto info = proc::read_fdinfo(pid, number);
+    if (info && may_write(info->flags)) writers.try_emplace(key_of(*status), pid);
+  }
+}
+
+// The device of maps is not that of stat on some filesystems: the inode is compared, and then the
+// file that the path of the mapping leads to.
+void add_mappings(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid>& writers) {
+  const auto areas = proc::read_maps(pid);
+  if (!areas) return;
+  for (const proc::Area& area : *areas) {
+    if (!area.shared || (area.protection & PROT_WRITE) == 0 || area.inode == 0) continue;
+    const auto same = [&](const FileKey& key) { return key.second == area.inode; };
+    if (std::ranges::none_of(files, same)) continue;
+    const auto status = sys::stat(area.path);
+    if (status && files.contains(key_of(*status))) writers.try_emplace(key_of(*status), pid);
+  }
+}
+
+}  // namespace
+
+std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files,
+                                    const std::function<bool(Pid)>& skip) {
+  std::map<FileKey, Pid> writers;
+  if (files.empty()) return writers;
+  for (const Pid pid : all_processes()) {
+    if (pid == ::getpid() || skip(pid)) continue;
+    const Pid live = proc::live_thread(pid);
+    add_descriptors(live, files, writers);
+    add_mappings(live, files, writers);
+  }
+  return writers;
+}
+
+bool is_open_for_writing(const std::string& path) {
+  const auto fd = sys::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (!fd) return false;
+  // A read lease is granted where nobody writes (fcntl(2)). Who opens the file for writing in the
+  // moment that we hold it waits for us, and the kernel tells us by a signal: one that is ignored.
+  if (!sys::check(::fcntl(fd->get(), F_SETSIG, SIGURG), "choose a signal for", path)) return false;
+  const auto lease = sys::check(::fcntl(fd->get(), F_SETLEASE, F_RDLCK), "take a lease on", path);
+  if (lease) (void)::fcntl(fd->get(), F_SETLEASE, F_UNLCK);  // else it ends with the descriptor
+  return !lease && lease.error().code == EAGAIN;
+}
+
+bool is_command_of_ours(Pid pid) {
+  const auto own = sys::stat("/proc/self/exe");
+  const auto theirs = sys::stat(fmt::format("/proc/{}/exe", pid));
+  return own && theirs && key_of(*own) == key_of(*theirs);
+}
+
+}  // namespace stasis::resource

@@ -1,5 +1,6 @@
 // --save-exe, --save-private, --save-shared: files that have a name and travel with the image all
-// the same, for a restart that does not find them, or finds them changed.
+// the same, for a restart that does not find them, or finds them changed. Small files in places
+// that are cleaned away travel without being asked for, for a restart that does not find them.
 #pragma once
 
 #include "base/result.h"
@@ -8,7 +9,8 @@
 
 namespace stasis::capture {
 
-// Gives the content of the mapped files that `options` asks for to the image. To be called when all
+// Gives the content of the mapped files that `options` asks for to the image, and that of the small
+// files below /tmp, /dev/shm and /run (RegularFile::fallback). To be called when all
 // processes are in it.
 Result<void> carry_files(Builder& builder, const CaptureOptions& options);
 

@@ -35,6 +35,8 @@ void set_aside(model::Image& image, const struct stat& destination) {
   const std::set<model::ResourceIndex> kept = mapped(image);
   for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
     if (kept.contains(i) || !is_destination(image.resources[i], destination)) continue;
+    const auto& carried = std::get<model::RegularFile>(image.resources[i]).content;
+    if (carried) image.spaces[*carried] = {.label = "the context file", .size = 0, .runs = {}};
     image.resources[i] = model::Device{"/dev/null", makedev(1, 3)};
     for (model::OpenFile& file : image.open_files) {
       if (file.resource != i) continue;

@@ -45,7 +45,8 @@ class Describe {
   std::string operator()(const Directory& r) const { return named("directory", r.path); }
   std::string operator()(const Device& r) const { return named("device", r.path); }
   std::string operator()(const Terminal& r) const {
-    return named("terminal", r.path) + (r.controlling ? ", controlling" : "");
+    return named("terminal", r.path) + (r.controlling ? ", controlling" : "") +
+           (r.hung_up ? ", hung up" : "");
   }
   std::string operator()(const Pipe& r) const {
     u64 buffered = 0;

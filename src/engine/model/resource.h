@@ -39,13 +39,17 @@ struct RegularFile {
   bool deleted = false;               // unlinked (st_nlink 0) or O_TMPFILE
   bool linkable = false;              // made by O_TMPFILE without O_EXCL: linkat can still name it
   std::optional<SpaceIndex> content;  // set iff the image carries the bytes
+  // Carried only for where its name leads to nothing any more; else the file in place is it.
+  bool fallback = false;
 
   bool operator==(const RegularFile&) const = default;
   static constexpr auto fields() {
-    return std::tuple{field("path", &RegularFile::path), field("identity", &RegularFile::identity),
+    return std::tuple{field("path", &RegularFile::path),
+                      field("identity", &RegularFile::identity),
                       field("deleted", &RegularFile::deleted),
                       field("linkable", &RegularFile::linkable),
-                      field("content", &RegularFile::content)};
+                      field("content", &RegularFile::content),
+                      optional_field("fallback", &RegularFile::fallback)};
   }
 };
 
@@ -80,11 +84,13 @@ struct Terminal {
   std::string path;
   u64 number = 0;            // st_rdev
   bool controlling = false;  // opened as /dev/tty, or the controlling terminal of the process
+  bool hung_up = false;      // it is no more: reading ends, writing gives EIO
 
   bool operator==(const Terminal&) const = default;
   static constexpr auto fields() {
     return std::tuple{field("path", &Terminal::path), field("number", &Terminal::number),
-                      field("controlling", &Terminal::controlling)};
+                      field("controlling", &Terminal::controlling),
+                      optional_field("hung_up", &Terminal::hung_up)};
   }
 };
 

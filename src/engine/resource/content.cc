@@ -44,6 +44,25 @@ Result<UniqueFd> make_unlinked(const std::string& path, int flags) {
   return fd;
 }
 
+// Directories that are missing above `path`, for our user only, as mkdtemp(3) makes them.
+void make_directories(const std::string& path) {
+  const std::string directory = directory_of(path);
+  if (directory.size() <= 1 || sys::lstat(directory)) return;
+  make_directories(directory);
+  (void)::mkdir(directory.c_str(), 0700);  // if not, making the file says why
+}
+
+// A new file under its name; nobody's file is ever taken for it.
+Result<UniqueFd> make_named(const CarriedFile& file, RestoreContext& context) {
+  make_directories(file.path);
+  UniqueFd fd =
+      TRY(sys::open(file.path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | file.flags, 0600));
+  context.new_names.push_back(file.path);
+  context.notes.push_back(
+      fmt::format("{} was gone and was made again from the context file", file.path));
+  return fd;
+}
+
 Result<UniqueFd> make_in(const std::string& directory, const CarriedFile& file) {
   if (file.anonymous) {
     auto fd = sys::open(directory, O_TMPFILE | O_RDWR, 0600);
@@ -69,7 +88,9 @@ Result<std::string> carried_file_directory(const std::string& path) {
 
 Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& context) {
   Result<UniqueFd> fd = fail(ENOENT, "no directory");
+  if (file.named) fd = make_named(file, context);
   for (const std::string& directory : directories(file.path)) {
+    if (fd) break;
     if (usable(directory)) fd = make_in(directory, file);
     if (!fd) continue;
     if (directory != directory_of(file.path)) {

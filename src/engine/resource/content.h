@@ -1,5 +1,5 @@
 // Files that the image carries whole, made again: in the directory they were in where that is
-// possible, without a name at the end, as they were.
+// possible; without a name at the end, as they were, or under the name that leads to nothing now.
 #pragma once
 
 #include <string>
@@ -13,13 +13,15 @@ struct CarriedFile {
   std::string path;        // where it was, relocated
   u32 mode = 0600;         // permissions at the end
   bool anonymous = false;  // was made with O_TMPFILE
+  bool named = false;      // keeps its name, and gets its directories back
   int flags = 0;           // O_NOFOLLOW, for the one open file that keeps the flags of its making
   model::SpaceIndex content = 0;
   i64 mtime_ns = 0;
 };
 
-// An O_RDWR descriptor of a new file without a name that holds the content. Permissions are 0600
-// until finish_carried_file(), so that it can be opened again through /proc/self/fd.
+// An O_RDWR descriptor of a new file that holds the content; names are noted in the context.
+// Permissions are 0600 until finish_carried_file(), so that it can be opened again through
+// /proc/self/fd.
 Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& context);
 Result<void> finish_carried_file(int fd, const CarriedFile& file);
 

@@ -11,6 +11,7 @@
 #include "resource/file_check.h"
 #include "resource/kinds.h"
 #include "resource/path.h"
+#include "resource/proc_files.h"
 #include "resource/uses.h"
 
 namespace stasis::resource {
@@ -32,6 +33,12 @@ bool is_removed(const FdFacts& facts) {
 }
 
 std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
+  if (is_about_a_process(facts.link)) {
+    return Refusal{facts.describe(),
+                   "directories of /proc about a process cannot be opened again before "
+                   "that process exists",
+                   "try again when the program has closed it"};
+  }
   if (is_removed(facts)) return std::nullopt;
   const auto found = sys::lstat(facts.link);
   if (found && found->st_ino == facts.status.st_ino && found->st_dev == facts.status.st_dev) {

@@ -3,11 +3,9 @@
 // anything opened with O_PATH that is not a directory: only its name matters.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/magic.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-#include <cctype>
 #include <cerrno>
 
 #include "base/sys.h"
@@ -15,6 +13,7 @@
 #include "resource/file_check.h"
 #include "resource/kinds.h"
 #include "resource/path.h"
+#include "resource/proc_files.h"
 #include "resource/uses.h"
 
 #ifndef MQUEUE_MAGIC
@@ -86,18 +85,12 @@ Located locate(const FdFacts& facts) {
   return {name.path, true, true};
 }
 
-bool belongs_to_a_process(const FdFacts& facts) {
-  return facts.link.starts_with("/proc/") && facts.link.size() > 6 &&
-         std::isdigit(static_cast<unsigned char>(facts.link[6])) != 0 &&
-         filesystem_type(facts) == PROC_SUPER_MAGIC;
-}
-
 std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
-  if (belongs_to_a_process(facts)) {
+  if (is_about_a_process(facts.link)) {
     return Refusal{facts.describe(),
                    "files of /proc about a process cannot be opened again before "
                    "that process exists",
-                   ""};
+                   "try again when the program has closed it"};
   }
   const Located located = locate(facts);
   if (!located.deleted && !is_same_file(located.path, facts.status)) {
@@ -168,6 +161,7 @@ CarriedFile carried(model::ResourceIndex resource, const RestoreContext& context
   return {.path = context.relocate(file.path),
           .mode = file.identity.mode,
           .anonymous = file.linkable,
+          .named = file.fallback,
           .flags = static_cast<int>(marks),
           .content = *file.content,
           .mtime_ns = file.identity.mtime_ns};

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <ctime>
@@ -129,13 +130,22 @@ std::vector<Refusal> check_file(const model::RegularFile& file, const std::strin
       !(use.read_only || use.written || use.mapped_private || use.mapped_shared)) {
     return {};  // only named (O_PATH, the program of a process): existing is enough
   }
+  if (options.ignore_changed_files) {
+    // Nothing of it is compared, so it is not opened, which others could notice (inotify).
+    const int wanted = (use.written ? W_OK : 0) | (use.read_only || !use.written ? R_OK : 0);
+    const auto allowed =
+        sys::check(::faccessat(AT_FDCWD, path.c_str(), wanted, AT_EACCESS), "open", path);
+    if (allowed) return {};
+    return {{use.subject, allowed.error().message(), "check the permissions of the file",
+             allowed.error().code}};
+  }
   const int mode =
       use.written ? (use.read_only || use.mapped_private ? O_RDWR : O_WRONLY) : O_RDONLY;
   const auto fd = sys::open(path, mode | O_NONBLOCK | O_NOCTTY);
   if (!fd)
     return {
         {use.subject, fd.error().message(), "check the permissions of the file", fd.error().code}};
-  if (options.ignore_changed_files || is_pseudo_filesystem(fd->get())) return {};
+  if (is_pseudo_filesystem(fd->get())) return {};
   const auto problem = check_content(file, use, now, fd->get());
   return problem ? std::vector<Refusal>{*problem} : std::vector<Refusal>{};
 }

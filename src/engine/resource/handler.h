@@ -85,6 +85,8 @@ struct RestoreContext {
   // Descriptors made for a resource: e.g. both ends of a pipe ("r", "w"), a file made again and
   // unlinked. Keyed by resource and role.
   std::map<std::pair<model::ResourceIndex, std::string>, UniqueFd> made;
+  // Files that were made under their names, to be removed if the restart fails.
+  std::vector<std::string> new_names = {};
   // What was done that the user should know though it is no failure, a sentence each.
   std::vector<std::string> notes = {};
 

@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "resource/inotify_paths.h"
 #include "resource/kinds.h"
+#include "resource/path.h"
 #include "resource/uses.h"
 
 namespace stasis::resource {
@@ -41,7 +42,26 @@ std::optional<Refusal> queued_events(const FdFacts& facts) {
       "try again when the program has read them"};
 }
 
+// The name that a watched file had, if the process holds it open and it has been removed.
+std::string removed_name(const FdFacts& facts, u64 inode) {
+  const auto numbers = proc::read_descriptors(facts.pid);
+  for (const int number : numbers ? *numbers : std::vector<int>()) {
+    const auto status = sys::stat(fmt::format("/proc/{}/fd/{}", facts.pid, number));
+    const auto link = proc::read_fd_link(facts.pid, number);
+    if (!status || status->st_ino != inode || !link) continue;
+    if (const LinkName name = split_link(*link); name.deleted) return name.path;
+  }
+  return {};
+}
+
 Refusal lost_path(const FdFacts& facts, const proc::InotifyEntry& watch) {
+  if (const std::string name = removed_name(facts, watch.inode); !name.empty()) {
+    return {facts.describe(),
+            fmt::format("it watches {}, which has been removed, so that it could not be watched "
+                        "again",
+                        name),
+            "try again when the program watches it no more"};
+  }
   return {facts.describe(),
           fmt::format("it watches inode {} of device {:x}, whose path could not be "
                       "found",

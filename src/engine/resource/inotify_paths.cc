@@ -1,18 +1,24 @@
 // The search for watched paths. open_by_handle_at would give them to root only. Candidates are
 // compared in the kernel's own terms: an inotify instance of ours watches each for a moment and its
 // fdinfo tells inode and device, which stat gets wrong on overlay and btrfs. Watching a file does
-// nothing to it.
+// nothing to it. A path that leads through /proc/PID (as /dev/fd does: to descriptors of ours) says
+// nothing about the file after a restart, and is none.
 #include "resource/inotify_paths.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/openat2.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <deque>
 #include <set>
 
 #include "base/sys.h"
 #include "resource/path.h"
+#include "resource/proc_files.h"
 
 namespace stasis::resource {
 namespace {
@@ -22,15 +28,29 @@ constexpr size_t kBatch = 512;  // watches of ours at a time; users may have few
 
 using Key = std::pair<u64, u64>;  // device as fdinfo writes it, inode
 
+// Whether a path leads to the same file after a restart, too: through no link that is magic, as
+// those of /proc/PID/fd are, nor into /proc/PID.
+bool is_lasting(const std::string& path) {
+  open_how how = {};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_MAGICLINKS;
+  const auto opened =
+      sys::raw("look at", path, SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how);
+  if (!opened) return false;
+  const UniqueFd fd(static_cast<int>(*opened));
+  const auto link = sys::read_link(fd_path(fd.get()));
+  return link.ok() && !is_about_a_process(*link);
+}
+
 // Paths still to be looked at, each once, nearest first.
 class Candidates {
  public:
   void add(const std::string& path) {
-    if (path.starts_with('/') && seen_.size() < kMaxCandidates && seen_.insert(path).second) {
-      waiting_.push_back(path);
-    }
+    if (!path.starts_with('/') || is_about_a_process(path)) return;
+    if (seen_.size() < kMaxCandidates && seen_.insert(path).second) waiting_.push_back(path);
   }
   void add_entries(const std::string& directory) {
+    if (!is_lasting(directory)) return;  // entries of /dev/fd
     const auto names = sys::list_directory(directory);
     if (!names) return;
     for (const std::string& name : *names) add((directory == "/" ? "" : directory) + "/" + name);
@@ -92,7 +112,9 @@ std::map<Key, std::string> identify(const std::vector<std::string>& paths,
   if (!info) return found;
   for (const proc::InotifyEntry& entry : info->inotify) {
     const Key key{entry.device, entry.inode};
-    if (wanted.contains(key)) found.emplace(key, watched[entry.wd]);
+    if (wanted.contains(key) && is_lasting(watched[entry.wd])) {
+      found.emplace(key, watched[entry.wd]);
+    }
   }
   return found;
 }

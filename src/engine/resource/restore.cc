@@ -71,12 +71,27 @@ Result<UniqueFd> open_made(int made, bool writable_shared) {
   return sys::duplicate(made);
 }
 
+std::vector<Refusal> obstacles_of(const RestoreContext& context, bool lasting_only) {
+  std::vector<Refusal> all;
+  for (const model::Resource& resource : context.image.resources) {
+    if (lasting_only && follows_requester(resource)) continue;
+    for (Refusal& refusal : handler_of(resource)->restore_obstacles(resource, context)) {
+      if (std::ranges::find(all, refusal) == all.end()) all.push_back(std::move(refusal));
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 void prefer_files_in_place(model::Image& image, const RestoreContext& context) {
   for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
     auto* file = std::get_if<model::RegularFile>(&image.resources[i]);
     if (file == nullptr || !file->content || file->deleted) continue;
+    if (file->fallback) {
+      if (sys::lstat(context.relocate(file->path))) file->content.reset();
+      continue;
+    }
     FileUse use = use_of(image, i);
     // Only mapped, its content is memory, which must be as it was.
     if (!use.open && use.mapped_shared) use.mapped_private = true;
@@ -87,13 +102,11 @@ void prefer_files_in_place(model::Image& image, const RestoreContext& context) {
 }
 
 std::vector<Refusal> restore_obstacles(const RestoreContext& context) {
-  std::vector<Refusal> all;
-  for (const model::Resource& resource : context.image.resources) {
-    for (Refusal& refusal : handler_of(resource)->restore_obstacles(resource, context)) {
-      if (std::ranges::find(all, refusal) == all.end()) all.push_back(std::move(refusal));
-    }
-  }
-  return all;
+  return obstacles_of(context, false);
+}
+
+std::vector<Refusal> lasting_obstacles(const RestoreContext& context) {
+  return obstacles_of(context, true);
 }
 
 Result<Restored> create_open_files(RestoreContext& context) {

@@ -21,6 +21,10 @@ void prefer_files_in_place(model::Image& image, const RestoreContext& context);
 // Everything that stands in the way, all at once; creates nothing.
 std::vector<Refusal> restore_obstacles(const RestoreContext& context);
 
+// The same for a checkpoint, of what is there when nothing has changed and whatever cr_restart is
+// given: without what follows cr_restart's own descriptors.
+std::vector<Refusal> lasting_obstacles(const RestoreContext& context);
+
 struct Restored {
   std::vector<UniqueFd> open_files;  // [i] is Image::open_files[i], offset and flags as saved
 };

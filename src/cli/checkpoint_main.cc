@@ -21,7 +21,7 @@ namespace {
 constexpr std::string_view kCommand = "cr_checkpoint";
 
 int check_only(const CheckpointSettings& settings) {
-  const auto found = engine::check(settings.target, settings.scope);
+  const auto found = engine::check(settings.target, settings.scope, settings.check_restart);
   if (!found) {
     settings.console.fail(found.error(), checkpoint_failure(found.error().code));
     return exit_code(found.error().code);

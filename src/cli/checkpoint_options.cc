@@ -153,6 +153,8 @@ Result<format::Compression> parse_compression(Value text) {
 void add_ours(std::vector<Option>& table, CheckpointSettings& s) {
   table.push_back({"", "check", "", "only list what stands in the way; touch nothing",
                    always([&s](Value) { s.check = true; })});
+  table.push_back({"", "no-check-restart", "", "save also what could not be restarted here and now",
+                   always([&s](Value) { s.check_restart = false; })});
   table.push_back({"", "require-libcr", "", "fail when a process has neither libcr nor libcr_run",
                    always([&s](Value) { s.require_libcr = true; })});
   table.push_back({"", "compress", "HOW", "zstd (default), or none: raw, restarts fastest",

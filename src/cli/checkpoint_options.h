@@ -29,6 +29,7 @@ struct CheckpointSettings {
   int signal = 0;
   i64 time_limit_ms = -1;
   bool require_libcr = false;
+  bool check_restart = true;
   engine::PtracePolicy ptraced = engine::PtracePolicy::kError;
   engine::PtracePolicy ptracers = engine::PtracePolicy::kError;
 };

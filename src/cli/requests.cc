@@ -36,6 +36,7 @@ Result<engine::CheckpointRequest> to_request(const CheckpointSettings& settings)
   request.signal = settings.signal;
   request.time_limit_ms = settings.time_limit_ms;
   request.require_libcr = settings.require_libcr;
+  request.check_restart = settings.check_restart;
   request.ptraced = settings.ptraced;
   request.ptracers = settings.ptracers;
   return request;

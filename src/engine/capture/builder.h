@@ -43,6 +43,9 @@ class Builder : public resource::CaptureContext {
   Result<void> load_descriptors(std::vector<Refusal>& refusals);
   // Turns them into open files and resources of the image.
   Result<void> capture_descriptors();
+  // The same for running processes, as far as that is harmless: files, directories and devices that
+  // have names. What else there is becomes an event counter.
+  void sketch_descriptors();
   // The descriptor table of a process, as the model has it.
   [[nodiscard]] std::vector<model::Descriptor> descriptors(Pid pid) const;
 

@@ -162,6 +162,28 @@ Result<void> Builder::capture_descriptors() {
   return {};
 }
 
+void Builder::sketch_descriptors() {
+  std::vector<bool> done(image.open_files.size(), false);
+  for (ProcessDescriptors& table : descriptors_) {
+    for (size_t i = 0; i < table.facts.size(); ++i) {
+      const resource::FdFacts& facts = table.facts[i];
+      const model::OpenFileIndex index = table.open_files[i];
+      if (done[index] || !facts.duplicate) continue;
+      const u32 mode = facts.status.st_mode;
+      const bool plain = (S_ISREG(mode) || S_ISDIR(mode) || S_ISCHR(mode)) &&
+                         facts.link.starts_with('/') && !facts.link.ends_with(" (deleted)");
+      auto resource = plain ? resource_for(facts) : add_resource(model::EventFd{}, {});
+      if (!resource) resource = add_resource(model::EventFd{}, {});
+      image.open_files[index] = {.resource = *resource, .flags = facts.info.flags};
+      done[index] = true;
+    }
+  }
+  // Those that were closed meanwhile.
+  for (size_t i = 0; i < done.size(); ++i) {
+    if (!done[i]) image.open_files[i] = {.resource = add_resource(model::EventFd{}, {})};
+  }
+}
+
 Result<model::ResourceIndex> Builder::resource_for(const resource::FdFacts& facts) {
   if (S_ISFIFO(facts.status.st_mode) && options_.request_handles.contains(facts.status.st_ino)) {
     return add_resource(model::EventFd{.count = kEndlessCount, .semaphore = true}, {});

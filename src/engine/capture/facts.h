@@ -9,6 +9,11 @@
 
 namespace stasis::capture {
 
+// What a process and its threads show while they run: of the process identity, credentials,
+// directories, limits; of the threads ids, names, scheduling.
+Result<model::Process> visible_facts(Pid pid);
+Result<model::Thread> visible_thread_facts(Pid pid, Pid tid);
+
 // Identity, credentials, directories, limits: everything of model::Process that is visible from
 // outside, but for memory, descriptors, threads, and signals (timers.h).
 Result<model::Process> process_facts(trace::FrozenProcess& process);

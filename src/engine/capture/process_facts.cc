@@ -54,26 +54,44 @@ Pid inside_id(const proc::Status& status) {
 
 }  // namespace
 
-Result<model::Process> process_facts(trace::FrozenProcess& process) {
-  const Pid live = process.any_live_tid();
-  const proc::Status status = TRY(proc::read_status(process.pid));
-  const proc::Stat stat = TRY(proc::read_stat(process.pid));
+namespace {
+
+Result<model::Process> facts_of(Pid pid, Pid live) {
+  const proc::Status status = TRY(proc::read_status(pid));
+  const proc::Stat stat = TRY(proc::read_stat(pid));
   model::Process result;
   result.pid = inside_id(status);
   result.parent = status.parent;
   result.group = stat.group;
   result.session = stat.session;
-  result.exit_signal = TRY(proc::read_exit(process.pid)).exit_signal;
+  result.exit_signal = TRY(proc::read_exit(pid)).exit_signal;
   // Of a thread that lives: those of a first thread that has ended are what they were then.
-  const proc::Status living = TRY(proc::read_status(process.pid, live));
+  const proc::Status living = TRY(proc::read_status(pid, live));
   result.credentials = credentials_of(living);
   result.working_directory = TRY(sys::read_link(fmt::format("/proc/{}/cwd", live)));
   result.root_directory = TRY(sys::read_link(fmt::format("/proc/{}/root", live)));
   result.umask = living.umask;
   result.personality = TRY(proc::read_personality(live));
-  result.oom_score_adj = TRY(proc::read_oom_score_adj(process.pid));
-  result.stopped = process.stopped;
+  result.oom_score_adj = TRY(proc::read_oom_score_adj(pid));
   result.limits = TRY(limits_of(live));
+  return result;
+}
+
+}  // namespace
+
+Result<model::Process> process_facts(trace::FrozenProcess& process) {
+  const Pid live = process.any_live_tid();
+  model::Process result = TRY(facts_of(process.pid, live));
+  result.stopped = process.stopped;
+  return result;
+}
+
+Result<model::Process> visible_facts(Pid pid) {
+  model::Process result = TRY(facts_of(pid, proc::live_thread(pid)));
+  for (const Pid tid : TRY(proc::read_threads(pid))) {
+    auto thread = visible_thread_facts(pid, tid);
+    if (thread) result.threads.push_back(TRY(std::move(thread)));  // else it has ended
+  }
   return result;
 }
 

@@ -56,6 +56,18 @@ Result<void> read_robust_list(model::Thread& thread, Pid tid) {
 
 }  // namespace
 
+Result<model::Thread> visible_thread_facts(Pid pid, Pid tid) {
+  const proc::Status status = TRY(proc::read_status(pid, tid));
+  model::Thread result;
+  result.tid = status.namespace_pids.empty() ? tid : status.namespace_pids.back();
+  result.name = status.name;
+  result.zombie = status.state == 'Z' || status.state == 'X';
+  if (result.zombie) return result;
+  result.scheduling = TRY(scheduling_of(tid));
+  result.no_new_privs = status.no_new_privs;
+  return result;
+}
+
 Result<model::Thread> thread_facts(const trace::FrozenProcess& process,
                                    const trace::FrozenThread& thread) {
   const proc::Status status = TRY(proc::read_status(process.pid, thread.tid));

@@ -55,6 +55,7 @@ class Attempt {
   Result<void> leave_out();
   Result<void> address_signals();
   Result<void> capture();
+  Result<void> foresee();
   Result<void> write();
   Result<void> commit();
   Result<void> thaw();

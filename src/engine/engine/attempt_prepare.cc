@@ -11,6 +11,7 @@
 
 #include "base/sys.h"
 #include "engine/attempt.h"
+#include "engine/foresee.h"
 #include "engine/scope.h"
 #include "proc/status.h"
 
@@ -74,9 +75,14 @@ bool Attempt::somebody_takes_part() const {
 Result<void> Attempt::survey() {
   const std::vector<Pid> members = TRY(members_.now());
   const std::vector<Refusal> refusals = capture::survey(members, options());
-  if (refusals.empty()) return {};
-  return refused(fmt::format("process {} cannot be saved", proc::describe(members.front())),
-                 refusals);
+  if (!refusals.empty()) {
+    return refused(fmt::format("process {} cannot be saved", proc::describe(members.front())),
+                   refusals);
+  }
+  if (!request_.check_restart) return {};
+  const std::vector<Refusal> later = restart_obstacles(members);
+  if (later.empty()) return {};
+  return not_restartable(proc::describe(members.front()), later);
 }
 
 Result<void> Attempt::open_destination() {

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "capture/buffered_pages.h"
 #include "engine/attempt.h"
+#include "engine/foresee.h"
 #include "engine/letting_go.h"
 #include "engine/own_file.h"
 #include "engine/scope.h"
@@ -103,6 +104,20 @@ Result<void> Attempt::capture() {
   for (const model::Process& process : captured_->image.processes) {
     report_.pids.push_back(process.pid);
     report_.threads += process.threads.size();
+  }
+  return {};
+}
+
+// An image that could not be restarted here and now is not made without saying so.
+Result<void> Attempt::foresee() {
+  const std::vector<Refusal> refusals = restart_obstacles(captured_->image, *captured_->pages);
+  if (refusals.empty()) return {};
+  if (request_.check_restart) {
+    return not_restartable(proc::describe(saved_.front()), refusals);
+  }
+  for (const Refusal& refusal : refusals) {
+    report_.notes.push_back(fmt::format("it could not be restarted here and now: {}: {}",
+                                        refusal.subject, refusal.reason));
   }
   return {};
 }

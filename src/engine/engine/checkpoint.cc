@@ -5,13 +5,16 @@
 #include "capture/outside_pipes.h"
 #include "engine/attempt.h"
 #include "engine/engine.h"
+#include "engine/foresee.h"
 #include "engine/scope.h"
 
 namespace stasis::engine {
 
-Result<std::vector<Refusal>> check(Pid target, Scope scope) {
+Result<std::vector<Refusal>> check(Pid target, Scope scope, bool check_restart) {
   const std::vector<Pid> members = TRY(scope_members(target, scope));
-  return capture::survey(members, {});
+  std::vector<Refusal> refusals = capture::survey(members, {});
+  if (refusals.empty() && check_restart) refusals = restart_obstacles(members);
+  return refusals;
 }
 
 // Up to here everybody runs, or is parked in libcr.
@@ -35,6 +38,7 @@ Result<void> Attempt::save() {
   TRY(freeze());
   TRY(leave_out());
   TRY(capture());
+  TRY(foresee());
   if (may_thaw_early()) {
     captured_->pages = TRY(capture::buffer_pages(captured_->image, *captured_->pages));
     TRY(thaw());

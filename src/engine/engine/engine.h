@@ -43,6 +43,7 @@ struct CheckpointRequest {
   Pid requester = 0;       // whom callbacks are told of; 0: this process
   bool require_libcr = false;  // CR_ENOSUPPORT when a process has neither libcr nor a stub
   bool prohibit_self = false;  // EDEADLK when the requester is in the scope
+  bool check_restart = true;   // refuse what could not be restarted here and now; else it is a note
   PtracePolicy ptraced = PtracePolicy::kError;   // members that somebody traces (kPtraced)
   PtracePolicy ptracers = PtracePolicy::kError;  // members that trace somebody (kPtracer)
   // Called once the scope is known and nothing refuses it, before anything is stopped, and before
@@ -64,8 +65,9 @@ struct CheckpointReport {
   std::vector<std::string> notes;  // what the user should know, a sentence each
 };
 
-// Why `target` could not be saved; empty when it could. Touches nothing.
-Result<std::vector<Refusal>> check(Pid target, Scope scope);
+// Why `target` could not be saved, or (with `check_restart`) not restarted from what would be
+// saved, as far as that can be seen; empty when it could. Touches nothing.
+Result<std::vector<Refusal>> check(Pid target, Scope scope, bool check_restart = true);
 
 // Saves and lets run on (or sends the signal). On error the target runs on as before and no file
 // remains. Refusals are one Error (EOPNOTSUPP...) whose message lists them all, a line each.

@@ -6,10 +6,12 @@
 #include <chrono>
 
 #include "base/sys.h"
+#include "capture/capture.h"
 #include "engine/callbacks.h"
 #include "engine/engine.h"
 #include "resource/restore.h"
 #include "restart/build.h"
+#include "restart/foresee.h"
 
 namespace stasis::engine {
 namespace {
@@ -58,7 +60,14 @@ std::vector<Refusal> obstacles(const resource::RestoreContext& context,
   std::vector<Refusal> refusals = restart::validate(context.image, options);
   const std::vector<Refusal> files = resource::restore_obstacles(context);
   refusals.insert(refusals.end(), files.begin(), files.end());
+  const std::vector<Refusal> directories = restart::directory_obstacles(context.image, context);
+  refusals.insert(refusals.end(), directories.begin(), directories.end());
   return refusals;
+}
+
+// Files that were there no more and that a restart which failed has made.
+void remove_new_names(const resource::RestoreContext& context) {
+  for (const std::string& name : context.new_names) (void)::unlink(name.c_str());  // gone is well
 }
 
 }  // namespace
@@ -79,6 +88,7 @@ std::string_view describe(restart::IdWay way) {
 
 Result<RestartReport> restart(RestartRequest request) {
   const auto start = std::chrono::steady_clock::now();
+  capture::allow_many_descriptors();
   restart::BuildOptions options = build_options(request);
   options.source = source_path(request);
   format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
@@ -96,7 +106,9 @@ Result<RestartReport> restart(RestartRequest request) {
   const restart::RawAccess raw{
       .fd = opened.compression == format::Compression::kNone ? opened.fd : -1,
       .position = opened.raw_position};
-  const restart::Built built = TRY(restart::build(context, raw, options));
+  auto made = restart::build(context, raw, options);
+  if (!made) remove_new_names(context);
+  const restart::Built built = TRY(std::move(made));
 
   TRY(await_callbacks(built, request.progress, context.notes));
 

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "restart/attributes.h"
 #include "restart/passes.h"
+#include "restart/proc_paths.h"
 #include "restart/signals.h"
 
 namespace stasis::restart {
@@ -65,7 +66,8 @@ Result<void> rebuild_attributes(BuildState& state, size_t index) {
   const model::Process& process = state.process(index);
   Target& target = state.targets[index];
   set_oom_score(target.pid(), process, state.context.notes);
-  const std::string directory = state.context.relocate(process.working_directory);
+  const std::string directory =
+      with_new_ids(state.context.relocate(process.working_directory), state.ids_inside);
   (void)TRY(target.run(attributes_script(process, directory))
                 .context(fmt::format("process {}", process.pid)));
   return {};

@@ -48,12 +48,17 @@ void reset_signals() {
   }
 }
 
-// Parked numbers may be above the soft limit.
-void raise_descriptor_limit() {
-  rlimit limit = {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // if not, dup2 below says what is wrong
+// The soft limits of cr_restart are not those of the program, which gets its own at the end: what
+// is made until then may need all that may be had. But for the stack's, by which an exec decides on
+// which side of it memory is mapped.
+void raise_limits() {
+  for (int which = 0; which < static_cast<int>(RLIM_NLIMITS); ++which) {
+    const auto resource = static_cast<__rlimit_resource>(which);
+    rlimit limit = {};
+    if (resource == RLIMIT_STACK || ::getrlimit(resource, &limit) != 0) continue;
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(resource, &limit);  // if not, what needs it says what is wrong
+  }
 }
 
 int park(const NewbornPlan& plan) {
@@ -154,7 +159,7 @@ void live_as_newborn(const NewbornPlan& plan, const Gate& gate) {
   (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 #endif
   reset_signals();
-  raise_descriptor_limit();
+  raise_limits();
   (void)::personality(PER_LINUX);  // ours may say READ_IMPLIES_EXEC; the image's comes later
   if (plan.keep_capabilities) keep_capabilities();
   int code = park(plan);

@@ -18,6 +18,7 @@
 #include "base/sys.h"
 #include "proc/status.h"
 #include "restart/credentials.h"
+#include "restart/foresee.h"
 #include "restart/layout.h"
 #include "restart/memory_flags.h"
 #include "restart/memory_plan.h"
@@ -283,7 +284,14 @@ std::vector<Refusal> validate(const model::Image& image, const BuildOptions& opt
     refusals.insert(refusals.end(), more.begin(), more.end());
   };
   add(memory_obstacles(image, *machine));
-  for (const model::Process& process : image.processes) add(process_obstacles(process, *machine));
+  for (const model::Process& process : image.processes) {
+    add(process_obstacles(process, *machine));
+    add(detail_obstacles(image, process, *machine));
+  }
+  if (refusals.empty()) {
+    add(plan_obstacles(image,
+                       {options.restore_group, options.restore_session, ::getpgrp(), ::getsid(0)}));
+  }
   return refusals;
 }
 

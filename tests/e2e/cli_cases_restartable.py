@@ -1,11 +1,13 @@
 """Cases of cli_test.py: what is saved can be restarted, and what cannot be is refused at once."""
 
 import os
+import resource
+import shutil
 import signal
 import subprocess
 
-from cli_targets import check, said_by
-from harness import status_field, until
+from cli_targets import check, idle, looks_alive, said_by
+from harness import Skipped, read_bytes, status_field, until
 
 THREADS = """
 import os, sys, threading, time
@@ -63,4 +65,158 @@ def pipeline_member(case):
     os.killpg(reader.pid, signal.SIGKILL)
 
 
-RESTARTABLE_CASES = [thread_after_restart, pipeline_member]
+def refused_alike(case, target, *words):
+    """--check and the checkpoint refuse with the same words; nothing happens to the target."""
+    listed = case.commands.run("cr_checkpoint", "--check", target.pid, expect=1)
+    image = case.new_image()
+    done = case.commands.run("cr_checkpoint", "--kill", "-f", image, target.pid, expect=95)
+    for word in words:
+        check(word in listed.stdout, f"--check does not say {word!r}: {listed.stdout}")
+    for line in listed.stdout.splitlines():
+        check(line.strip() in done.stderr, f"{line!r} is not said by the checkpoint: {done.stderr}")
+    check(not os.path.exists(image), "a file remains")
+    looks_alive(target.pid)
+
+
+PROC = """
+import os, sys, time
+kind = sys.argv[1]
+kept = os.open("/proc/self" + kind, os.O_RDONLY | (os.O_PATH if sys.argv[2] else 0))
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def proc_directories(case):
+    """Open directories and files of /proc about a process, the target's own or another one's."""
+    for i, (kind, by_path) in enumerate([("/fd", ""), ("/task", ""), ("", ""), ("/net", ""),
+                                         ("/fdinfo", "path"), ("", "path"), ("/stat", "path"),
+                                         ("/mem", ""), ("/mountinfo", "")]):
+        log = f"target.{i}.log"
+        target = case.start(["/usr/bin/python3", "-c", PROC, kind, by_path], log=log)
+        until(lambda: "ready" in said_by(case, log), "the target is ready")
+        refused_alike(case, target, "of /proc about a process cannot be opened again")
+
+
+def inotify_unlinked(case):
+    """A watch on a file that is gone but held open: refused, and never saved as a path of ours."""
+    code = ("import ctypes, os, time\n"
+            "libc = ctypes.CDLL(None)\n"
+            "kept = os.open('watched', os.O_CREAT | os.O_RDWR)\n"
+            "watch = libc.inotify_init1(os.O_NONBLOCK)\n"
+            "libc.inotify_add_watch(watch, b'watched', 2)\n"
+            "os.unlink('watched')\n"
+            "print('ready', flush=True)\n"
+            "time.sleep(1000)\n")
+    target = case.start(["/usr/bin/python3", "-c", code], log="target.log", cwd=case.folder)
+    until(lambda: "ready" in said_by(case, "target.log"), "the target is ready")
+    refused_alike(case, target, "watched, which has been removed")
+
+
+MAPPED = """
+import mmap, os, sys, time
+os.mkdir(sys.argv[1])
+file = open(sys.argv[1] + "/mapped", "w+b")
+file.truncate(32768)
+kept = mmap.mmap(file.fileno(), 32768)
+file.close()
+kept[100] = 7
+opened = open(sys.argv[1] + "/opened", "w+")
+opened.write("some text")
+opened.flush()
+print("ready", flush=True)
+while not os.path.exists(sys.argv[2]):
+    time.sleep(.01)
+opened.seek(0)
+print("goes on", kept[100], opened.read(), os.path.exists(sys.argv[1] + "/opened"), flush=True)
+time.sleep(1000)
+"""
+
+
+def cleaned_tmp(case):
+    """Small files below /tmp that are mapped or open and cleaned away after the kill: they come out
+    of the image, under their names. Where they are still there they are used as they are."""
+    if not case.folder.startswith("/tmp/"):
+        raise Skipped("the cases' folders are not below /tmp")
+    place = case.file("place")
+    target = case.start(["/usr/bin/python3", "-c", MAPPED, place, case.file("go on")],
+                        log="target.log")
+    until(lambda: "ready" in said_by(case, "target.log"), "the target is ready")
+    image = case.checkpoint_kill(target, target.pid)
+    process = case.restart(image, "--no-restore-pid")
+    pid = case.restarted_pid(process, "goes on")
+    check(not said_by(case, os.path.basename(process.log)), "files in place are made again")
+    os.kill(pid, signal.SIGKILL)
+    process.wait(60)
+    shutil.rmtree(place)
+    process = case.restart(image, "--no-restore-pid", "-v")
+    pid = case.restarted_pid(process, "goes on")
+    check("mapped was gone and was made again from the context file" in
+          said_by(case, os.path.basename(process.log)), "no word of it")
+    open(case.file("go on"), "w").close()
+    until(lambda: "goes on 7 some text True" in said_by(case, "target.log"),
+          f"the target goes on with its files: {said_by(case, 'target.log')}")
+    os.kill(pid, signal.SIGKILL)
+    process.wait(60)
+    check(read_bytes(place + "/mapped")[100:101] == b"\7", "the mapping is not that of the file")
+
+
+def directory_gone(case):
+    """The working directory is gone: told before a process is made."""
+    place = case.file("place")
+    os.mkdir(place)
+    target = case.start(["/bin/sleep", "1000"], cwd=place)
+    image = case.checkpoint_kill(target, target.pid)
+    os.rmdir(place)
+    done = case.commands.run("cr_restart", image, expect=2)
+    check(f"the working directory {place} of process {target.pid}" in done.stderr, done.stderr)
+    check("cannot be restarted here" in done.stderr, done.stderr)
+
+
+def no_check_restart(case):
+    """What could not be restarted here is refused; --no-check-restart saves it, and -v says why."""
+    if os.geteuid() == 0:
+        raise Skipped("root may raise every limit")
+
+    def lower():
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    target = idle(case)
+    if resource.prlimit(target.pid, resource.RLIMIT_CORE)[1] == 0:
+        raise Skipped("the limit of core files is 0 already")
+    image = case.new_image()
+    listed = case.commands.run("cr_checkpoint", "--check", target.pid, expect=1, preexec_fn=lower)
+    check("its hard limit of core file size was" in listed.stdout, listed.stdout)
+    done = case.commands.run("cr_checkpoint", "-f", image, target.pid, expect=95, preexec_fn=lower)
+    check("its hard limit of core file size was" in done.stderr, done.stderr)
+    check("--no-check-restart" in done.stderr, done.stderr)
+    check(not os.path.exists(image), "a file remains")
+    looks_alive(target.pid)
+    done = case.commands.run("cr_checkpoint", "-v", "--no-check-restart", "-f", image, target.pid,
+                             preexec_fn=lower)
+    check("could not be restarted here and now" in done.stderr, done.stderr)
+    check(os.path.exists(image), "no file")
+
+
+def soft_limits(case):
+    """cr_restart's own soft limits are no obstacle: the program has its own at the end."""
+    code = ("import ctypes, mmap, time\n"
+            "kept = mmap.mmap(-1, 65536)\n"
+            "at = ctypes.addressof(ctypes.c_char.from_buffer(kept))\n"
+            "print('locked', ctypes.CDLL(None).mlock(ctypes.c_void_p(at), 65536), flush=True)\n"
+            "time.sleep(1000)\n")
+    target = case.start(["/usr/bin/python3", "-c", code], log="target.log")
+    until(lambda: "locked" in said_by(case, "target.log"), "the target is ready")
+    if "locked 0" not in said_by(case, "target.log"):
+        raise Skipped("memory cannot be locked here")
+    image = case.checkpoint_kill(target, target.pid)
+
+    def lower():
+        resource.setrlimit(resource.RLIMIT_MEMLOCK,
+                           (4096, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]))
+    process = case.restart(image, "--no-restore-pid", preexec_fn=lower)
+    pid = case.restarted_pid(process, "kept = mmap")
+    check(status_field(pid, "VmLck").split()[0] == "64", status_field(pid, "VmLck"))
+
+
+RESTARTABLE_CASES = [cleaned_tmp, directory_gone, inotify_unlinked, no_check_restart,
+                     proc_directories, soft_limits, thread_after_restart, pipeline_member]

@@ -217,6 +217,7 @@ class Case:
         self.started = []
         self.descriptors = []  # closed at the end
         self.images = 0
+        self.accepted = False  # --check said that what was saved last can be saved and restarted
 
     def file(self, name):
         return os.path.join(self.folder, name)
@@ -234,6 +235,23 @@ class Case:
     def new_image(self):
         self.images += 1
         return self.file(f"image.{self.images}")
+
+    def check_first(self, pid):
+        """What --check accepts can be saved, and restarted (failed_restart); what it refuses is
+        refused."""
+        done = self.commands.run("cr_checkpoint", "--check", pid, expect=None)
+        self.accepted = done.returncode == 0
+        if "this kernel does not" in done.stdout:
+            raise Skipped(done.stdout.strip().replace("\n", " | "))
+        if not self.accepted:
+            raise Failed(f"refused by --check: {(done.stdout + done.stderr).strip()}")
+
+    def failed_restart(self, process):
+        """The fault that a restart which ended is: one of its own if --check had promised more."""
+        if self.accepted and process.returncode not in (0, None):
+            return Failed("accepted by --check, but its restart is refused: "
+                          f"cr_restart exits {process.returncode}: {said(process)}")
+        return Failed(f"cr_restart exits {process.returncode}: {said(process)}")
 
     def checkpoint(self, pid, *options):
         image = self.new_image()
@@ -273,7 +291,7 @@ class Case:
                     # Its children may run already while it is still held.
                     return pid if status_field(pid, "TracerPid") == "0" else 0
             if restart.poll() is not None:
-                raise Failed(f"cr_restart exits {restart.returncode}: {said(restart)}")
+                raise self.failed_restart(restart)
             return 0
         return until(found, f"a restarted process; cr_restart said: {said(restart)}")
 

@@ -37,6 +37,7 @@ class Job:
         """Saves it and kills it; returns the image when nothing is left of it."""
         self.comm = read(f"/proc/{self.pid}/comm")
         self.saved_pid = self.pid
+        self.case.check_first(self.pid)
         image = self.case.checkpoint(self.pid, "--kill")
         try:
             status = self.process.wait(LIMIT)
@@ -72,7 +73,7 @@ class Job:
         def or_failed():
             pid = found()
             if not pid and self.ended():
-                raise Failed(f"cr_restart exits {self.process.returncode}: {said(self.process)}")
+                raise self.case.failed_restart(self.process)
             return pid
         self.pid = until(or_failed, f"the restarted process; cr_restart said: {said(self.process)}")
 

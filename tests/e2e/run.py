@@ -177,6 +177,7 @@ class Fixture:
 
     def checkpoint(self, *options):
         self.stop()
+        self.case.check_first(self.pid)
         image = self.case.checkpoint(self.pid, *options)
         if "small" in self.hint and os.path.getsize(image) > 1 << 20:
             raise Failed(f"the image has {os.path.getsize(image)} bytes, not less than 1 MiB")
@@ -185,6 +186,7 @@ class Fixture:
     def checkpoint_kill(self):
         """Saves it with --kill; a file `grow.dat` in its folder then grows, as a log does."""
         self.stop()
+        self.case.check_first(self.pid)
         image = self.case.checkpoint_kill(None if self.restarted else self.process, self.pid)
         if self.restarted:
             self.reap_restart()
@@ -240,7 +242,6 @@ def undisturbed(case, fixture):
 def continue_(case, fixture):
     fixture.stop()
     before = look(fixture.pid)
-    case.commands.run("cr_checkpoint", "--check", fixture.pid)
     image = fixture.checkpoint()
     changed = differences(before, look(fixture.pid), threads_may_end="ends" in fixture.hint)
     if changed and "busy" not in fixture.hint:
@@ -306,6 +307,7 @@ def refused(case, fixture):
     words = " ".join(fixture.hint[1:]).lower().split(" & ")
     before = look(fixture.pid)
     image = case.new_image()
+    said_by_check = []
     for options in (["--check", fixture.pid], ["-f", image, fixture.pid]):
         done = case.commands.run("cr_checkpoint", *options, expect=None)
         text = done.stdout + done.stderr
@@ -314,6 +316,10 @@ def refused(case, fixture):
         missing = [word for word in words if word not in text.lower()]
         if missing:
             raise Failed(f"refused by {options[0]} without the words {missing}: {text.strip()}")
+        said_by_check = said_by_check or [line.strip() for line in done.stdout.splitlines()]
+    others = [line for line in said_by_check if line not in done.stderr]
+    if others:
+        raise Failed(f"--check says {others}, but the checkpoint: {done.stderr.strip()}")
     changed = differences(before, look(fixture.pid))
     if changed:
         raise Failed("changed by the refused checkpoint: " + "; ".join(changed))

@@ -170,9 +170,7 @@ void survey_memory(Pid pid, Refusals& refusals) {
 // Whether the process has ended by now, or is about to: what can be seen of it says nothing then,
 // and what is gone with its memory is forbidden to an ordinary user (EACCES), not absent.
 bool has_ended(Pid pid) {
-  const auto status = proc::read_status(pid);
-  if (!status || status->state == 'X') return true;
-  return status->threads <= 1 && (status->state == 'Z' || is_exiting(pid, pid));
+  return is_exiting(pid, proc::live_thread(pid));
 }
 
 void survey_process(Pid pid, Refusals& refusals) {

@@ -9,6 +9,7 @@
 #include "backtrace/backtrace.h"
 #include "cancel.h"
 #include "checkpoint_options.h"
+#include "find_id.h"
 #include "human.h"
 #include "messages.h"
 #include "progress.h"
@@ -27,7 +28,7 @@ int check_only(const CheckpointSettings& settings) {
     return exit_code(found.error().code);
   }
   std::string text;
-  if (found->empty()) text = fmt::format("process {} can be checkpointed\n", settings.target);
+  if (found->empty()) text = fmt::format("process {} can be checkpointed\n", settings.asked);
   for (const Refusal& refusal : *found) {
     text += fmt::format("{}: {}\n", refusal.subject, refusal.reason);
     if (!refusal.advice.empty()) text += fmt::format("  {}\n", refusal.advice);
@@ -125,6 +126,10 @@ int run(ArgumentWords words) {
     return exit_code(parsed.error().code);
   }
   settings.console.set_up_log();
+  const auto found = find_id(settings.asked, settings.scope);
+  if (!found) return tell_failure(settings, found.error());
+  settings.target = found->id;
+  if (!found->note.empty()) settings.console.note({found->note});
   return settings.check ? check_only(settings) : save_in_child(settings, words);
 }
 

@@ -233,14 +233,14 @@ Result<void> parse_checkpoint(CheckpointSettings& settings,
     return fail(kUsageError,
                 fmt::format("more than one ID: '{}' and '{}'", operands[0], operands[1]));
   }
-  settings.target =
+  settings.target = settings.asked =
       static_cast<Pid>(TRY(parse_number(operands[0], 1, std::numeric_limits<Pid>::max(), "ID")));
   return check_together(settings);
 }
 
 std::string context_file_name(const CheckpointSettings& settings) {
   if (settings.file) return *settings.file;
-  const std::string name = fmt::format("context.{}", settings.target);
+  const std::string name = fmt::format("context.{}", settings.asked);
   return settings.directory ? fmt::format("{}/{}", *settings.directory, name) : name;
 }
 

@@ -16,7 +16,8 @@ struct CheckpointSettings {
   Console console;
   bool help = false, version = false;
   bool check = false;
-  Pid target = 0;
+  Pid asked = 0;   // the ID that was given
+  Pid target = 0;  // the process that it means (find_id.h)
   engine::Scope scope = engine::Scope::kTree;
   std::optional<std::string> file;
   std::optional<std::string> directory;

@@ -22,7 +22,7 @@ void Console::fail(const Error& error, std::string_view verdict) const {
 }
 
 void Console::note(const std::vector<std::string>& notes) const {
-  if (!show_warnings && verbosity == 0) return;
+  if (!show_details || (!show_warnings && verbosity == 0)) return;
   for (const std::string& text : notes) say(behind_dashes(text));
 }
 
@@ -38,7 +38,8 @@ void Console::set_up_log() const {
   spdlog::set_level(quiet            ? spdlog::level::off
                     : verbosity >= 3 ? spdlog::level::trace
                     : verbosity == 2 ? spdlog::level::debug
-                                     : spdlog::level::warn);
+                    : verbosity == 1 ? spdlog::level::warn
+                                     : spdlog::level::err);
 }
 
 bool answer(std::string_view text) {

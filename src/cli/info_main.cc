@@ -49,13 +49,10 @@ int show(const InfoSettings& settings) {
   if (settings.verify) {
     const auto checked = format::verify(*opened);
     if (!checked) return tell(settings, checked.error());
-    // JSON must stay JSON for whoever reads it.
-    const std::string done = fmt::format("{}: every checksum is right, {} checked\n", settings.file,
-                                         human_bytes(*checked));
-    if (settings.view == InfoView::kJson) {
-      Console().say(done);
-    } else {
-      text += done;
+    // JSON must stay JSON for whoever reads it, with 2>&1 as well: the exit code tells.
+    if (settings.view != InfoView::kJson) {
+      text += fmt::format("{}: every checksum is right, {} checked\n", settings.file,
+                          human_bytes(*checked));
     }
   }
   return answer(text) ? 0 : exit_code(EIO);

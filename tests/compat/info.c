@@ -5,6 +5,7 @@
 
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 
 static struct cr_checkpoint_info seen[4];
 static char destination[4][PATH_MAX];
@@ -128,14 +129,20 @@ CP_CASE(null_outside_callbacks) {
   CHECK(cr_get_restart_info() == NULL);
 }
 
+/* In namespaces of their own processes have no parent; their first process asked, as they see it. */
+static pid_t who_restarted(void) {
+  return getppid() != 0 ? getppid() : 1;
+}
+
 static void check_restart(int context) {
   begin(context);
   cp_restart("");
   CHECK(!strcmp(source[0], cp_image()));
-  CHECK(restart_requester[0] == getppid());
+  CHECK_EQ(restart_requester[0], who_restarted());
+  CHECK(!kill(restart_requester[0], 0));
   cp_restart("");
   CHECK(!strcmp(source[1], cp_image())); /* not that of the first one */
-  CHECK_EQ(restart_requester[1], getppid());
+  CHECK_EQ(restart_requester[1], who_restarted());
 }
 
 CP_CASE(tells_of_the_restart_signal_context) {

@@ -259,7 +259,8 @@ def restart_summary(case):
     process, now = resume(case, image, "-v")
     process.send_signal(signal.SIGUSR1)
     check(process.wait(60) == 5, f"exits {process.returncode}, not 5")
-    check(re.fullmatch(rf"cr_restart: restarted {image} as process {now}( \(inside: {pid}\))?: "
+    check(re.fullmatch(r"(- .*\n)*"
+                       rf"cr_restart: restarted {image} as process {now}( \(inside: {pid}\))?: "
                        r"1 process, 1 thread, [\d.]+ [KM]iB of memory in [\d.]+ m?s; .*ids.*\n",
                        read(process.log)), f"said {read(process.log)!r}")
     bare = case.commands.run("cr_restart", "-v")

@@ -31,11 +31,11 @@ def said_by(case, log):
     return read(case.file(log)).strip()
 
 
-def idle(case, megabytes=0, data=None):
+def idle(case, megabytes=0, data=None, **how):
     """A program that sits in a sleep; with `data`, a file, it keeps it open and exits 5 at SIGUSR1."""
     ready = case.file(f"ready.{len(case.started)}")
     line = ["/usr/bin/python3", "-c", IDLE, ready, str(megabytes)] + ([data] if data else [])
-    process = case.start(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = case.start(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how)
     until(lambda: os.path.exists(ready), "the target is ready")
     wait_state(process.pid, "S")
     os.unlink(ready)

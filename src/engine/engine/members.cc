@@ -11,6 +11,7 @@
 
 #include "base/sys.h"
 #include "engine/scope.h"
+#include "notify/notify.h"
 #include "engine/tracer_call.h"
 #include "proc/status.h"
 
@@ -77,8 +78,20 @@ std::vector<Obstacle> find_obstacles(const CheckpointRequest& request,
   return found;
 }
 
+// A restart holds itself as a checkpoint holds its targets, for as long as it works.
+bool is_restarting(Pid tracer) {
+  const auto claim = notify::Claim::take(std::span(&tracer, 1));
+  return !claim.ok() && claim.error().code == EBUSY;
+}
+
 Error refusal_of(const Obstacle& obstacle) {
   const bool traced = obstacle.code == kPtraced;
+  if (traced && is_restarting(obstacle.other)) {
+    return fail(EBUSY,
+                fmt::format("process {} is being restarted by process {}",
+                            proc::describe(obstacle.member), proc::describe(obstacle.other)),
+                "Wait for that to end.");
+  }
   return fail(obstacle.code,
               fmt::format("process {} {} process {}", proc::describe(obstacle.member),
                           traced ? "is traced by" : "traces", proc::describe(obstacle.other)),

@@ -1,6 +1,7 @@
 // restart() and inspect(): the passes from a context file to running processes.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -9,6 +10,8 @@
 #include "capture/capture.h"
 #include "engine/callbacks.h"
 #include "engine/engine.h"
+#include "engine/image_lock.h"
+#include "notify/notify.h"
 #include "resource/restore.h"
 #include "restart/build.h"
 #include "restart/foresee.h"
@@ -36,6 +39,13 @@ restart::BuildOptions build_options(const RestartRequest& request) {
     options.long_walk_ms = *request.walk_time_ms;
   }
   return options;
+}
+
+// A command with file capabilities (setcap) is nondumpable, and so would be what it makes: the
+// kernel would not let us trace it. Nobody gains by our being dumpable: who traces a process must
+// have all of its capabilities: ptrace(2).
+void become_dumpable() {
+  (void)::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // cannot fail
 }
 
 // What callbacks are told they come from.
@@ -91,6 +101,15 @@ Result<RestartReport> restart(RestartRequest request) {
   capture::allow_many_descriptors();
   restart::BuildOptions options = build_options(request);
   options.source = source_path(request);
+  become_dumpable();
+  // A checkpoint that meets us at work, or what we make, is told so.
+  const Pid self = ::getpid();
+  const auto claim = notify::Claim::take(std::span(&self, 1));
+  if (!claim) return claim.error();
+  ImageLock lock;
+  if (options.restore_pids) {
+    lock = TRY(ImageLock::take(request.source.get(), request.name, !options.namespaces_if_held));
+  }
   format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
   TRY(format::check_frames(opened).context(request.name));
   resource::separate_followers(opened.image);
@@ -111,6 +130,7 @@ Result<RestartReport> restart(RestartRequest request) {
   const restart::Built built = TRY(std::move(made));
 
   TRY(await_callbacks(built, request.progress, context.notes));
+  lock.share();
 
   RestartReport report;
   report.root = built.root;

@@ -12,6 +12,7 @@
 
 #include "base/sys.h"
 #include "notify/clock.h"
+#include "proc/inner_ids.h"
 #include "proc/status.h"
 #include "trace/handler_entry.h"
 
@@ -24,6 +25,8 @@ constexpr u32 kTemporary = 1, kPermanent = 2, kOmit = 4;
 // With all signals blocked, the C library's own included, a thread is inside the C library: not
 // quite begun, or about to end. A signal would not reach it there, and no handler can run.
 constexpr u64 kEverySignal = ~((u64{1} << (SIGKILL - 1)) | (u64{1} << (SIGSTOP - 1)));
+// Who asks from outside of their pid namespace has no id in it: its first process stands for it.
+constexpr Pid kInit = 1;
 constexpr i64 kBeginningMs = 100;  // longer than any library takes
 constexpr i64 kNoRoomMs = 2000;    // a thread on its way out, or a stack that is really full
 // For a process whose engine died: libcr looks every second, and then needs no time.
@@ -36,6 +39,15 @@ i64 freeze_limit(i64 left_ms) {
 
 Result<trace::Freeze> freeze_one(Pid pid, i64 limit_ms) {
   return trace::Freeze::take(std::span(&pid, 1), freeze_limit(limit_ms));
+}
+
+// As the processes see it that are in another pid namespace.
+Pid inner_target(const Announcement& said, Pid member) {
+  enum { kGroup = 1, kSession = 2 };  // cr_scope_t
+  const bool is_process = said.scope != kGroup && said.scope != kSession;
+  const auto ids = proc::read_inner_ids(is_process ? said.target : member);
+  if (!ids) return said.target;
+  return is_process ? ids->pid : said.scope == kGroup ? ids->group : ids->session;
 }
 
 bool engine_lives(const cri_block& block) {
@@ -169,8 +181,8 @@ Result<void> Member::write_request(const Request& request) {
   const auto ours = sys::read_link("/proc/self/ns/pid");
   visible_ = theirs.ok() && ours.ok() && *theirs == *ours;
   block.engine_pid = visible_ ? request.engine : 0;
-  block.requester = said.requester;
-  block.target = said.target;
+  block.requester = visible_ ? said.requester : kInit;
+  block.target = visible_ ? said.target : inner_target(said, pid());
   block.scope = static_cast<i32>(said.scope);
   block.signal = said.signal;
   const size_t length = std::min(said.destination.size(), sizeof block.destination - 1);

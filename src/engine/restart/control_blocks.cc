@@ -35,6 +35,12 @@ void set_engine(const BuildState& state, cri_block& block) {
   block.engine_start = visible ? own->start_time_ticks : 0;
 }
 
+// Whoever restarts has no id inside of namespaces; their init stands there for it.
+Pid requester(const BuildState& state) {
+  if (state.way == IdWay::kNamespaces) return 1;
+  return state.options.requester != 0 ? state.options.requester : ::getpid();
+}
+
 void set_source(const BuildState& state, cri_block& block) {
   const std::string& source = state.options.source;
   std::memset(block.source, 0, sizeof block.source);
@@ -57,7 +63,7 @@ Result<void> rebuild_control_block(BuildState& state, size_t process) {
   block.pid = inner(state, image.pid);
   if (block.callback_tid != 0) block.callback_tid = inner(state, block.callback_tid);
   block.epoch += 1;
-  block.restart_requester = state.options.requester != 0 ? state.options.requester : ::getpid();
+  block.restart_requester = requester(state);
   block.failed = 0;
   set_engine(state, block);
   set_source(state, block);

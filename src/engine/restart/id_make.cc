@@ -63,12 +63,15 @@ Result<Plan> plan_script(const BuildState& state, const Target& maker, IdDemand 
                          std::span<const Order> orders) {
   Plan plan;
   size_t slot = maker.threads().size();
+  const std::set<Pid> numbers = exact_ids(state);
   for (const Order& order : orders) {
+    const bool exact = order.birth.thread == 0 && numbers.contains(order.birth.id);
+    const IdDemand its = exact && demand == IdDemand::kAny ? IdDemand::kSetTid : demand;
     if (order.pass != 0) {
       plan.script.burn(fmt::format("pass over id {}", order.pass), order.pass, order.tries);
     }
     const trace::DataRef arguments =
-        TRY(clone_arguments(state, maker, order.birth, slot, demand, plan.script));
+        TRY(clone_arguments(state, maker, order.birth, slot, its, plan.script));
     std::vector<trace::Argument> args = {arguments, u64{CLONE_ARGS_SIZE_VER1}};
     const std::string what = "make " + name_of(state.family, order.birth);
     plan.clones.push_back(
@@ -173,6 +176,16 @@ std::string name_of(const Family& family, const Birth& birth) {
                          birth.id);
   }
   return "a process";
+}
+
+std::set<Pid> exact_ids(const BuildState& state) {
+  std::set<Pid> ids;
+  if (state.options.restore_pids) return ids;
+  for (const Member& member : state.family.members) {
+    if (member.leads_session) ids.insert(member.id);
+    if (member.group != 0) ids.insert(member.group);
+  }
+  return ids;
 }
 
 Result<Made> make(BuildState& state, IdDemand demand, std::span<const Order> orders) {

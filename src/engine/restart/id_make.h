@@ -2,6 +2,7 @@
 // maker, CLONE_PTRACE, so that each is ours and stopped before its first instruction.
 #pragma once
 
+#include <set>
 #include <span>
 #include <vector>
 
@@ -34,6 +35,10 @@ struct Made {
 
 // "process 12", "thread 13", "zombie 14", "a process for group 15".
 std::string name_of(const Family& family, const Birth& birth);
+
+// With new ids: the saved ones of leaders that must be had all the same, as they are the numbers of
+// groups and sessions that are to be restored.
+std::set<Pid> exact_ids(const BuildState& state);
 
 // All orders must have the same maker, which exists, and be ready; none is a stand-in. What got a
 // wrong id is gone again.

@@ -3,10 +3,12 @@
 #include "restart/ids.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "base/log.h"
@@ -153,11 +155,43 @@ Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
   return Attempt{true, {}, {}};
 }
 
-Result<Attempt> with_new_ids(BuildState& state, const Nursery& nursery) {
+// The numbers of groups and sessions are ids of their leaders. What cannot have them is not given
+// others: that would be a restart without what was asked for.
+Error numbers_not_to_be_had(const BuildState& state, const Error& why) {
+  const std::set<Pid> numbers = exact_ids(state);
+  constexpr std::array kOfIds = {EPERM, EEXIST, EBUSY, ETIMEDOUT, ERANGE};
+  if (numbers.empty() || std::ranges::find(kOfIds, why.code) == kOfIds.end()) return why;
+  return fail(EBUSY,
+              fmt::format("cannot restore the numbers of process groups and sessions ({}): {}",
+                          fmt::join(numbers, ", "), why.message()),
+              "restart without --no-restore-pid, or without --restore-pgid and --restore-sid");
+}
+
+// Where the kernel gives no ids on demand, that of the root can be walked to.
+Result<Pid> root_with_number(BuildState& state, Cradle& cradle, const Nursery& nursery) {
+  const Pid wanted = state.process(0).pid;
+  auto pid = clone_newborn(cradle.plan, cradle.gate, nursery.parent, wanted);
+  if (pid || pid.error().code == EEXIST) return pid;
+  auto walk = CounterWalk::begin({Birth{wanted, 0, 0}}, limits_of(state.options, Rung::kLongWalk));
+  if (!walk) return walk.error();
+  cradle = TRY(prepare(state, nursery));
+  return walk_to_root(state, cradle, nursery, *walk);
+}
+
+Result<void> make_with_new_ids(BuildState& state, const Nursery& nursery) {
   Cradle cradle = TRY(prepare(state, nursery));
-  const Pid pid = TRY(clone_newborn(cradle.plan, cradle.gate, nursery.parent, 0));
+  cradle.plan.keep_capabilities = !exact_ids(state).empty() && ::geteuid() != 0;
+  const bool exact = exact_ids(state).contains(state.process(0).pid);
+  const Pid pid = exact ? TRY(root_with_number(state, cradle, nursery))
+                        : TRY(clone_newborn(cradle.plan, cradle.gate, nursery.parent, 0));
   TRY(raise_root(state, nursery, std::move(cradle), pid));
-  TRY(make_all(state, IdDemand::kAny));
+  return make_all(state, IdDemand::kAny);
+}
+
+Result<Attempt> with_new_ids(BuildState& state, const Nursery& nursery) {
+  if (auto made = make_with_new_ids(state, nursery); !made) {
+    return numbers_not_to_be_had(state, made.error());
+  }
   return Attempt{true, {}, {}};
 }
 
@@ -208,8 +242,13 @@ Result<void> plan(BuildState& state) {
 // What is in the way of the saved ids: nothing, or who has one of them. A stranger lets the options
 // choose namespaces.
 std::string find_obstacle(const BuildState& state, BuildOptions& options) {
-  if (!options.restore_pids) return {};
-  const auto birth = find_held(state.family, walking_order(state.context.image, state.family));
+  std::vector<Birth> births = walking_order(state.context.image, state.family);
+  if (!options.restore_pids) {
+    std::erase_if(births, [&](const Birth& birth) {
+      return birth.thread != 0 || !exact_ids(state).contains(birth.id);
+    });
+  }
+  const auto birth = find_held(state.family, births);
   if (!birth) return {};
   if (options.namespaces_if_strangers) {
     options.namespaces_if_held |= !may_be_original(state.context.image, birth->id);
@@ -225,6 +264,9 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
   TRY(plan(state));
   BuildOptions options = state.options;
   IdReasons reasons{.held = find_obstacle(state, options), .rungs = {}, .untraceable = {}};
+  if (!options.restore_pids && !reasons.held.empty()) {
+    return numbers_not_to_be_had(state, fail(EBUSY, reasons.held));
+  }
   for (const Rung rung : rungs_to_try(options, !reasons.held.empty())) {
     if (auto obstacle = trace::new_process_obstacle(rung == Rung::kNamespaces)) {
       reasons.rungs.push_back({rung, obstacle->message(), obstacle->hint});

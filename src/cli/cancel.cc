@@ -10,8 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <limits>
-#include <system_error>
 
 #include "proc/status.h"
 #include "worker.h"
@@ -55,7 +55,7 @@ CancelWatch::CancelWatch(i64 time_limit_ms, int limit_code, std::function<void()
 void CancelWatch::start_thread() {
   try {
     thread_ = std::thread([this] { watch(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
   }
 }
 

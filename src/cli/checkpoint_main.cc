@@ -12,6 +12,7 @@
 #include "find_id.h"
 #include "human.h"
 #include "messages.h"
+#include "program.h"
 #include "progress.h"
 #include "requests.h"
 #include "worker.h"
@@ -54,11 +55,6 @@ int tell_failure(const CheckpointSettings& settings, Error error) {
   return exit_code(error.code);
 }
 
-std::span<const char* const> behind_first(ArgumentWords words) {
-  const std::span<const char* const> all(words);
-  return all.subspan(all.empty() ? 0 : 1);
-}
-
 // What --time's last resort says; the work itself is stuck.
 void tell_stuck(const Console& console) {
   console.say(checkpoint_failure(ETIMEDOUT) + "\n");
@@ -85,7 +81,7 @@ int save(const CheckpointSettings& settings, Pid command) {
   };
   request->explain_late = [](const model::Image& image, model::PageSource& pages,
                              std::span<const Pid> tids) { return backtraces(image, pages, tids); };
-  const auto report = without_exceptions(std::move(*request));
+  const auto report = engine::checkpoint(std::move(*request));
   line.clear();
   if (!report) {
     const bool stalled = report.error().code == ECANCELED && watch.reason();
@@ -137,5 +133,6 @@ int run(ArgumentWords words) {
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  return stasis::cli::run({argv, static_cast<size_t>(argc)});
+  return stasis::cli::run_program(stasis::cli::kCommand, stasis::cli::exit_code(ENOMEM), argc, argv,
+                                  stasis::cli::run);
 }

@@ -13,16 +13,16 @@
 
 #include "apart.h"
 #include "backtrace/backtrace.h"
+#include "base/guard.h"
 #include "base/sys.h"
 #include "cancel.h"
 #include "helper_reply.h"
+#include "program.h"
 #include "requests.h"
 #include "stasis/request.h"
 
 namespace stasis::cli {
 namespace {
-
-using Words = std::span<const char* const>;
 
 // What libcr says in front of the options.
 struct Head {
@@ -157,7 +157,8 @@ int misused() {
   return kUsageError;
 }
 
-int run(ArgumentWords words) {
+int run(ArgumentWords all) {
+  const ArgumentWords words = all.subspan(all.empty() ? 0 : 1);
   if (words.size() < 4) return misused();
   const auto number = parse_number(words[1], 0, std::numeric_limits<int>::max(), "descriptor");
   if (!number || ::fcntl(static_cast<int>(*number), F_GETFD) < 0) return misused();
@@ -165,7 +166,7 @@ int run(ArgumentWords words) {
   auto pipe = take_pipe(static_cast<int>(*number));
   if (!pipe) return 1;  // libcr sees the end of the pipe
   HelperReply reply(std::move(*pipe));
-  const auto done = work(words, reply);
+  const auto done = guarded(fmt::format("do the {}", words[0]), [&] { return work(words, reply); });
   if (!done) reply.failed(done.error());
   return done ? 0 : 1;
 }
@@ -174,6 +175,5 @@ int run(ArgumentWords words) {
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  const stasis::cli::ArgumentWords words(argv, static_cast<size_t>(argc));
-  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+  return stasis::cli::run_program("cr_helper", 1, argc, argv, stasis::cli::run);
 }

@@ -4,12 +4,14 @@
 #include <cerrno>
 
 #include "backtrace/backtrace.h"
+#include "base/guard.h"
 #include "console.h"
 #include "engine/engine.h"
 #include "human.h"
 #include "info_options.h"
 #include "messages.h"
 #include "model/print.h"
+#include "program.h"
 #include "support.h"
 
 namespace stasis::cli {
@@ -43,7 +45,11 @@ std::string view_of(format::OpenedImage& opened, const std::string& file, InfoVi
 int show(const InfoSettings& settings) {
   auto opened = engine::inspect(settings.file);
   if (!opened) return tell(settings, opened.error());
-  std::string text = view_of(*opened, settings.file, settings.view);
+  auto view = guarded("describe it", [&]() -> Result<std::string> {
+    return view_of(*opened, settings.file, settings.view);
+  });
+  if (!view) return tell(settings, view.error());
+  std::string text = std::move(view).take_value();
   if (!text.ends_with('\n')) text += '\n';
   // Checked first, so that a damaged file is not described as if it were whole.
   if (settings.verify) {
@@ -58,9 +64,9 @@ int show(const InfoSettings& settings) {
   return answer(text) ? 0 : exit_code(EIO);
 }
 
-int run(std::span<const char* const> arguments) {
+int run(std::span<char* const> words) {
   InfoSettings settings;
-  const auto parsed = parse_info(settings, arguments);
+  const auto parsed = parse_info(settings, behind_first(words));
   if (settings.help) {
     const std::string synopsis = fmt::format("{} [options] FILE", kCommand);
     return answer(usage_text(synopsis, info_options(settings))) ? 0 : exit_code(EIO);
@@ -81,6 +87,6 @@ int run(std::span<const char* const> arguments) {
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
-  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+  return stasis::cli::run_program(stasis::cli::kCommand, stasis::cli::exit_code(ENOMEM), argc, argv,
+                                  stasis::cli::run);
 }

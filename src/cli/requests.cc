@@ -52,7 +52,7 @@ Result<engine::CheckpointReport> without_exceptions(engine::CheckpointRequest re
 }
 
 Result<UniqueFd> open_source(const RestartSettings& settings) {
-  if (settings.file) return sys::open(*settings.file, O_RDONLY | O_NOCTTY);
+  if (settings.file) return format::open_source(*settings.file);
   UniqueFd source = TRY(sys::duplicate(*settings.fd, 3));
   if (*settings.fd > STDERR_FILENO) {
     (void)::close(*settings.fd);  // the duplicate is what counts

@@ -8,6 +8,7 @@
 #include "human.h"
 #include "job.h"
 #include "messages.h"
+#include "program.h"
 #include "progress.h"
 #include "requests.h"
 
@@ -85,9 +86,9 @@ int restart_job(const RestartSettings& settings) {
   end_like(*status);
 }
 
-int run(std::span<const char* const> arguments) {
+int run(std::span<char* const> words) {
   RestartSettings settings;
-  const auto parsed = parse_restart(settings, arguments);
+  const auto parsed = parse_restart(settings, behind_first(words));
   if (settings.help) {
     const std::string synopsis = fmt::format("{} [options] FILE", kCommand);
     return answer(usage_text(synopsis, restart_options(settings))) ? 0 : exit_code(EIO);
@@ -107,6 +108,6 @@ int run(std::span<const char* const> arguments) {
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
-  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+  return stasis::cli::run_program(stasis::cli::kCommand, stasis::cli::exit_code(ENOMEM), argc, argv,
+                                  stasis::cli::run);
 }

@@ -14,6 +14,7 @@
 #include "console.h"
 #include "messages.h"
 #include "preload.h"
+#include "program.h"
 #include "run_options.h"
 #include "run_setup.h"
 
@@ -74,10 +75,10 @@ int become(std::vector<std::string> words) {
   return error.code == ENOENT ? 127 : 126;  // as a shell tells it
 }
 
-int run(std::span<const char* const> arguments) {
+int run(std::span<char* const> words) {
   RunSettings settings;
   const auto table = run_options(settings);
-  auto operands = parse_options(table, arguments, Operands::kEndOptions);
+  auto operands = parse_options(table, behind_first(words), Operands::kEndOptions);
   if (settings.help) {
     return answer(usage_text("cr_run [options] [--] PROGRAM [ARGUMENT...]", table)) ? 0 : 1;
   }
@@ -101,6 +102,5 @@ int run(std::span<const char* const> arguments) {
 }  // namespace stasis::cli
 
 int main(int argc, char** argv) {
-  const std::span<const char* const> words(argv, static_cast<size_t>(argc));
-  return stasis::cli::run(words.subspan(words.empty() ? 0 : 1));
+  return stasis::cli::run_program(stasis::cli::kCommand, 1, argc, argv, stasis::cli::run);
 }

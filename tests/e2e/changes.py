@@ -12,6 +12,7 @@ import random
 import shlex
 import shutil
 import sys
+import tempfile
 
 from harness import Commands, Failed, Report, children, read, read_bytes, until
 from run import Fixture
@@ -172,7 +173,9 @@ def main():
 
     def again(case):
         return shlex.join([os.path.abspath(__file__), "--build", options.build, case.split()[1]])
-    return Report(Commands(options.build), again, options.work, options.jobs).run(cases)
+    # Not below /tmp: small files there are carried, and made again when they are gone.
+    work = options.work or tempfile.mkdtemp(prefix="stasis-e2e-", dir="/var/tmp")
+    return Report(Commands(options.build), again, work, options.jobs).run(cases)
 
 
 if __name__ == "__main__":

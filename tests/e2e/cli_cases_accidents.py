@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from cli_targets import check, idle, looks_alive
+from cli_targets import check, idle, looks_alive, nameless_files
 from harness import Skipped, children, read, status_field, tids, until
 
 MUCH = 160  # MiB: too much to be copied aside, so that the program stands still while it is written
@@ -61,8 +61,7 @@ class Saving:
 
     def begun(self):
         """Waits for the file to have begun."""
-        until(lambda: any(os.path.getsize(f"{self.folder}/{name}") for name in os.listdir(self.folder)),
-              "the file grows")
+        until(lambda: any(nameless_files(self.worker, self.folder)), "the file grows")
 
     def is_over(self):
         """All of its processes have ended, the program runs, and no file remains."""

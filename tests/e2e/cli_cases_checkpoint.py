@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 
-from cli_targets import check, idle, looks_alive, said_by, saved_pids, wait_state
+from cli_targets import check, idle, looks_alive, nameless_files, said_by, saved_pids, wait_state
 from harness import LIMIT, Skipped, children, descendants, read, status_field, until
 
 EPTRACED, EPTRACER = 56, 57
@@ -126,9 +126,9 @@ def writing(case, policy, path, target):
     """cr_checkpoint in the middle of its work, with seconds to go."""
     process = case.start([case.commands.path("cr_checkpoint"), policy, "--level", "19", "-f", path,
                           str(target.pid)])
-    hidden = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
-    working = path if policy in ("--clobber", "--noclobber") else hidden
-    until(lambda: os.path.exists(working), "writing begins")
+    in_place = policy in ("--clobber", "--noclobber")
+    until(lambda: os.path.exists(path) if in_place else
+          nameless_files(process.pid, os.path.dirname(path)), "writing begins")
     return process
 
 
@@ -170,7 +170,7 @@ def save_flags(case):
         shutil.copy("/usr/bin/python3", case.file("program"))
         for name in ("library", "data"):
             with open(case.file(name), "wb") as file:
-                file.write(os.urandom(4096 * 3))
+                file.write(os.urandom(5 << 20))  # too large to be carried without being asked for
         code = ("import mmap, os, sys, time\n"
                 "maps = [mmap.mmap(os.open(name, os.O_RDWR), 0, flags=flags) for name, flags in"
                 " ((sys.argv[1], mmap.MAP_PRIVATE), (sys.argv[2], mmap.MAP_SHARED))]\n"

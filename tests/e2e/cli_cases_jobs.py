@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 
-from cli_targets import check, idle, looks_alive, wait_state
+from cli_targets import check, idle, large_file, looks_alive, wait_state
 from harness import LIMIT, children, descendants, read, status_field, until
 
 # Copies its standard input to its standard output and error, a line each, until there is no more.
@@ -96,6 +96,7 @@ def hook_of_success(case):
 
 def hooks_of_failure(case):
     """--run-on-fail-*: by what failed; with 0 the message and the code are printed all the same."""
+    large_file(case.file("data"))
     target = idle(case, data=case.file("data"))
     image = case.checkpoint(target.pid)
     say = ["--run-on-fail-temp", "echo temp; exit 71", "--run-on-fail-env", "echo env; exit 72",
@@ -159,6 +160,7 @@ def relocated(case):
     for name in ("old", "old/sub", "oldest"):
         os.mkdir(case.file(name))
     shutil.copy("/bin/sleep", case.file("old/program"))
+    os.truncate(case.file("old/program"), 5 << 20)  # too large to be carried without being asked for
     for name in ("old/sub/data", "oldest/data"):
         with open(case.file(name), "w") as file:
             file.write("data")

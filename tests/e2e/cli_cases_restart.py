@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 
-from cli_targets import check, idle, looks_alive, said_by, wait_state
+from cli_targets import check, idle, large_file, looks_alive, said_by, wait_state
 from harness import Skipped, descendants, read, status_field, until
 
 
@@ -135,6 +135,7 @@ def missing_file(case):
     """A file that is gone: ENOENT with its name; --relocate finds it elsewhere."""
     where = case.file("old")
     os.mkdir(where)
+    large_file(os.path.join(where, "data"))
     image, _ = saved(case, data=os.path.join(where, "data"))
     os.rename(where, case.file("new"))
     done = case.commands.run("cr_restart", "--no-restore-pid", image, expect=2)

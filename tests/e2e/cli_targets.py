@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from harness import Failed, read, status_field, until
+from harness import Failed, descendants, read, status_field, until
 
 # Sleeps. argv: a file to make when ready, megabytes of random memory to hold, and perhaps a file to
 # keep open; with that one it ends with 5 at SIGUSR1.
@@ -31,6 +31,12 @@ def said_by(case, log):
     return read(case.file(log)).strip()
 
 
+def large_file(path):
+    """Too large to be carried without being asked for, as small files below /tmp are."""
+    with open(path, "wb") as file:
+        file.truncate(5 << 20)
+
+
 def idle(case, megabytes=0, data=None, **how):
     """A program that sits in a sleep; with `data`, a file, it keeps it open and exits 5 at SIGUSR1."""
     ready = case.file(f"ready.{len(case.started)}")
@@ -40,6 +46,20 @@ def idle(case, megabytes=0, data=None, **how):
     wait_state(process.pid, "S")
     os.unlink(ready)
     return process
+
+
+def nameless_files(pid, folder):
+    """Sizes of the files of a folder that have no name (yet), as the process or one below it has them."""
+    sizes = []
+    for each in [pid, *descendants(pid)]:
+        try:
+            for number in os.listdir(f"/proc/{each}/fd"):
+                link = os.readlink(f"/proc/{each}/fd/{number}")
+                if link.startswith(f"{folder}/") and link.endswith(" (deleted)"):
+                    sizes.append(os.stat(f"/proc/{each}/fd/{number}").st_size)
+        except OSError:
+            continue
+    return sizes
 
 
 def wait_state(pid, letter):

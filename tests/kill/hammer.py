@@ -208,7 +208,7 @@ def kill_some(pid, whom):
     for each in victims:
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while any(state_of(each) not in ([], [b"Z"], [b"X"]) for each in [*workers, *writers]):
         if time.monotonic() > end:
             facts = [f"{each}: " + " | ".join(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from cpp_text import functions, without_comments
+from paths_table import check_paths
 
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
@@ -188,6 +189,7 @@ def main():
             except UnicodeDecodeError:
                 continue  # a binary sample
     check_limits(root)
+    check_paths(root, source_files(root), breach)
     for line in notes + breaches:
         print(line)
     print(f"lint: {count} files, {len(breaches)} breaches, {len(notes)} notes")

@@ -38,6 +38,7 @@ EXPECTED = [
     "src/libcr/x.c:2: room libcr may not include room base",
     "tests/e2e/place.py:2: '/home/" + "somebody/' is a place",
     "docs/limits.md:1: is missing",
+    "docs/security.md:1: is missing",
 ]
 
 with tempfile.TemporaryDirectory() as root:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/open.h"
 #include "base/sys.h"
 #include "resource/handler.h"
 
@@ -27,10 +28,10 @@ ElfFile::Reader reader_of(std::shared_ptr<UniqueFd> fd) {
 
 // Opens a regular file without being held up by fifos and devices; nullptr otherwise.
 std::shared_ptr<UniqueFd> open_regular(const std::string& path, struct stat& status) {
-  auto fd = sys::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  auto fd = sys::open_of_type(path, O_RDONLY | O_NOCTTY, S_IFREG);
   if (!fd) return nullptr;
   const auto found = sys::fstat(fd->get());
-  if (!found || !S_ISREG(found->st_mode)) return nullptr;
+  if (!found) return nullptr;
   status = *found;
   return std::make_shared<UniqueFd>(std::move(*fd));
 }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <set>
 
+#include "base/open.h"
 #include "base/sys.h"
 
 namespace stasis::capture {
@@ -53,7 +54,7 @@ Result<void> carry(Builder& builder, ResourceIndex index, bool fallback) {
   const auto* file = std::get_if<model::RegularFile>(&builder.image.resources[index]);
   if (file == nullptr || file->content || !S_ISREG(file->identity.mode)) return {};
   const std::string path = file->path;
-  UniqueFd fd = TRY(sys::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).context("to carry it"));
+  UniqueFd fd = TRY(sys::open_of_type(path, O_RDONLY | O_NOCTTY, S_IFREG).context("to carry it"));
   const struct stat status = TRY(sys::fstat(fd.get()));
   if (status.st_dev != file->identity.device || status.st_ino != file->identity.inode) {
     return fail(ESTALE, fmt::format("{} is another file than the one that is mapped", path));

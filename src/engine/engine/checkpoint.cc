@@ -1,6 +1,7 @@
 // checkpoint() and check(): the passes from a request to a complete context file.
 #include <fmt/format.h>
 
+#include "base/guard.h"
 #include "capture/buffered_pages.h"
 #include "capture/outside_pipes.h"
 #include "engine/attempt.h"
@@ -11,10 +12,12 @@
 namespace stasis::engine {
 
 Result<std::vector<Refusal>> check(Pid target, Scope scope, bool check_restart) {
-  const std::vector<Pid> members = TRY(scope_members(target, scope));
-  std::vector<Refusal> refusals = capture::survey(members, {});
-  if (refusals.empty() && check_restart) refusals = restart_obstacles(members);
-  return refusals;
+  return guarded(fmt::format("check process {}", target), [&]() -> Result<std::vector<Refusal>> {
+    const std::vector<Pid> members = TRY(scope_members(target, scope));
+    std::vector<Refusal> refusals = capture::survey(members, {});
+    if (refusals.empty() && check_restart) refusals = restart_obstacles(members);
+    return refusals;
+  });
 }
 
 // Up to here everybody runs, or is parked in libcr.
@@ -49,8 +52,9 @@ Result<void> Attempt::save() {
 }
 
 Result<CheckpointReport> Attempt::run() {
-  auto saved = prepare();
-  if (saved.ok()) saved = save();
+  const std::string what = fmt::format("save process {}", request_.target);
+  auto saved = guarded(what, [this] { return prepare(); });
+  if (saved.ok()) saved = guarded(what, [this] { return save(); });
   if (!saved.ok()) {
     give_up(saved.error().code);
     return std::move(saved).take_error();
@@ -63,7 +67,7 @@ Result<CheckpointReport> Attempt::run() {
 }
 
 Result<CheckpointReport> checkpoint(CheckpointRequest request) {
-  return Attempt(std::move(request)).run();
+  return guarded("save it", [&] { return Attempt(std::move(request)).run(); });
 }
 
 }  // namespace stasis::engine

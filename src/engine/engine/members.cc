@@ -92,13 +92,14 @@ Error refusal_of(const Obstacle& obstacle) {
                             proc::describe(obstacle.member), proc::describe(obstacle.other)),
                 "Wait for that to end.");
   }
-  return fail(obstacle.code,
-              fmt::format("process {} {} process {}", proc::describe(obstacle.member),
-                          traced ? "is traced by" : "traces", proc::describe(obstacle.other)),
-              traced ? "A process can have only one tracer (a debugger, strace, another "
-                       "checkpoint): end it first."
-                     : "What a debugger or strace does to another process cannot be saved: end it "
-                       "first, or leave it out (--ptracer-skip).");
+  return fail(
+      obstacle.code,
+      fmt::format("process {} {} process {}", proc::describe(obstacle.member),
+                  traced ? "is already traced by" : "traces", proc::describe(obstacle.other)),
+      traced ? "A process can have only one tracer (a debugger, strace, another "
+               "checkpoint): end it first."
+             : "What a debugger or strace does to another process cannot be saved: end it "
+               "first, or leave it out (--ptracer-skip).");
 }
 
 }  // namespace

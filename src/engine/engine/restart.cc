@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "base/guard.h"
 #include "base/sys.h"
 #include "capture/capture.h"
 #include "engine/callbacks.h"
@@ -15,6 +16,7 @@
 #include "resource/restore.h"
 #include "restart/build.h"
 #include "restart/foresee.h"
+#include "restart/trust.h"
 
 namespace stasis::engine {
 namespace {
@@ -68,6 +70,8 @@ u64 stored_bytes(const model::Image& image) {
 std::vector<Refusal> obstacles(const resource::RestoreContext& context,
                                const restart::BuildOptions& options) {
   std::vector<Refusal> refusals = restart::validate(context.image, options);
+  const auto acting = resource::act_for_all(context);
+  if (!acting) return {{"the image", acting.error().message(), "", acting.error().code}};
   const std::vector<Refusal> files = resource::restore_obstacles(context);
   refusals.insert(refusals.end(), files.begin(), files.end());
   const std::vector<Refusal> directories = restart::directory_obstacles(context.image, context);
@@ -77,6 +81,8 @@ std::vector<Refusal> obstacles(const resource::RestoreContext& context,
 
 // Files that were there no more and that a restart which failed has made.
 void remove_new_names(const resource::RestoreContext& context) {
+  const auto acting = resource::act_for_all(context);
+  if (!acting) return;
   for (const std::string& name : context.new_names) (void)::unlink(name.c_str());  // gone is well
 }
 
@@ -96,11 +102,14 @@ std::string_view describe(restart::IdWay way) {
   return "unknown";
 }
 
-Result<RestartReport> restart(RestartRequest request) {
+namespace {
+
+Result<RestartReport> rebuild(RestartRequest request) {
   const auto start = std::chrono::steady_clock::now();
   capture::allow_many_descriptors();
   restart::BuildOptions options = build_options(request);
   options.source = source_path(request);
+  const restart::ImageSource source = restart::source_of(request.source.get());
   become_dumpable();
   // A checkpoint that meets us at work, or what we make, is told so.
   const Pid self = ::getpid();
@@ -112,11 +121,21 @@ Result<RestartReport> restart(RestartRequest request) {
   }
   format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
   TRY(format::check_frames(opened).context(request.name));
+  restart::Trust trust =
+      restart::judge(opened.image, source, restart::this_caller(), restart::groups_of_user);
+  if (!trust.refusals.empty()) {
+    return refused(fmt::format("{} cannot be restarted here", request.name), trust.refusals);
+  }
+  options.trusted = trust.full;
   resource::separate_followers(opened.image);
   resource::RestoreContext context{.image = opened.image,
                                    .pages = *opened.pages,
                                    .options = std::move(request.files),
-                                   .made = {}};
+                                   .made = {},
+                                   .notes = std::move(trust.notes),
+                                   .rights = {}};
+  context.rights = resource::rights_of(opened.image, TRY(resource::own_identity()),
+                                       trust.honour_capabilities, trust.full);
   resource::prefer_files_in_place(opened.image, context);
   const std::vector<Refusal> refusals = obstacles(context, options);
   if (!refusals.empty()) {
@@ -149,12 +168,15 @@ Result<RestartReport> restart(RestartRequest request) {
   return report;
 }
 
+}  // namespace
+
+Result<RestartReport> restart(RestartRequest request) {
+  return guarded("restart it", [&] { return rebuild(std::move(request)); });
+}
+
 Result<format::OpenedImage> inspect(const std::string& path) {
   if (path == "-") return format::open_image(TRY(sys::duplicate(STDIN_FILENO)));
-  // A fifo that nobody writes to is not waited for; what is written to a pipe is.
-  UniqueFd file = TRY(sys::open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK));
-  TRY(sys::check(::fcntl(file.get(), F_SETFL, O_RDONLY), "wait for", path));
-  return format::open_image(std::move(file));
+  return format::open_image(TRY(format::open_source(path)));
 }
 
 }  // namespace stasis::engine

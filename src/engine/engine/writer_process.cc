@@ -10,8 +10,8 @@
 #include <chrono>
 #include <csignal>
 #include <mutex>
-#include <new>
 
+#include "base/guard.h"
 #include "base/sys.h"
 #include "engine/writer.h"
 #include "proc/status.h"
@@ -115,13 +115,9 @@ void run_writer(const Channel& channel, Pid owner, format::Destination& destinat
                 model::Image& image, model::PageSource& pages,
                 const format::WriteOptions& options) {
   be_expendable();
-  Result<void> done;
-  try {
-    done = work(channel, owner, destination, image, pages, options);
-  } catch (const std::bad_alloc&) {
-    done = fail(ENOMEM, "cannot write the context file: Cannot allocate memory",
-                "the program goes on as before; give the command more memory (ulimit -v)");
-  }
+  const auto done = guarded("write the context file", [&] {
+    return work(channel, owner, destination, image, pages, options);
+  });
   if (!done) {
     (void)channel.send(Kind::kFailed, pack(done.error()));
     // Otherwise it is the owner's to remove, when we are dead.

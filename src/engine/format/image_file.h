@@ -47,6 +47,11 @@ struct OpenedImage {
   Compression compression = Compression::kZstd;
   u64 file_bytes = 0;
 };
+// Opens what the user named as a context file. A fifo (or /dev/stdin that is a pipe) waits for its
+// writer, as for cat(1). A character device is refused unopened: opening one may wait or do
+// anything (EINVAL).
+Result<UniqueFd> open_source(const std::string& path);
+
 // Checks header, footer, index and manifest and that they agree; page frames are checked when read.
 // Errors: EIO truncated or damaged (which part, at which offset), EINVAL not a context file or of a
 // version we do not know, kBadArch another architecture. BLCR's codes for the same.

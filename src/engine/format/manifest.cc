@@ -4,11 +4,15 @@
 #include <fmt/format.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "format/cbor.h"
 #include "format/layout.h"
+#include "format/manifest_read.h"
 #include "model/json.h"
 
 namespace stasis::format {
@@ -19,6 +23,9 @@ constexpr u64 kFreeBudget = u64{16} << 20;
 constexpr u64 kBudgetFactor = 256;
 constexpr u32 kSkippableMagic = 0x184D2A50;
 constexpr u64 kSkippableHead = 8;
+constexpr u64 kModelFactor = 8;    // of the model in memory and its CBOR
+constexpr int kMaxWindowLog = 23;  // 8 MiB; what kLevel makes is far below
+constexpr size_t kBlock = size_t{256} << 10;
 constexpr int kLevel = 6;  // small and once; the pages decide the time
 
 u64 budget_of(u64 stored_bytes) {
@@ -41,11 +48,73 @@ Error damaged(std::string_view why) {
   return fail(EIO, fmt::format("the manifest is damaged: {}", why));
 }
 
-bool is_padding(ByteView rest) {
-  if (rest.empty()) return true;
-  return rest.size() >= kSkippableHead && get32(rest, 0) == kSkippableMagic &&
-         ZSTD_findFrameCompressedSize(rest.data(), rest.size()) == rest.size();
-}
+// The CBOR of a manifest, unpacked a block at a time.
+class Unpacker {
+ public:
+  Unpacker(const StoredBytes& read, u64 stored, u64 length)
+      : read_(read), stored_(stored), length_(length), context_(ZSTD_createDCtx()) {}
+
+  // Looks at the head of the frame.
+  Result<void> start() {
+    if (!context_) return fail(ENOMEM, "no memory to unpack the manifest with");
+    TRY(refill());
+    if (ZSTD_getFrameContentSize(in_.data(), in_.size()) != length_) {
+      return damaged("it is not one zstd frame of the promised size");
+    }
+    const size_t set = ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
+    return ZSTD_isError(set) == 0 ? Result<void>() : damaged(ZSTD_getErrorName(set));
+  }
+
+  // Empty at the end.
+  Result<ByteView> next() {
+    ZSTD_outBuffer out{out_.data(), out_.size(), 0};
+    while (out.pos == 0 && !ended_) {
+      if (in_at_ == in_.size()) TRY(refill());
+      ZSTD_inBuffer in{in_.data(), in_.size(), in_at_};
+      const size_t left = ZSTD_decompressStream(context_.get(), &out, &in);
+      if (ZSTD_isError(left) != 0) return damaged(ZSTD_getErrorName(left));
+      in_at_ = in.pos;
+      ended_ = left == 0;
+    }
+    unpacked_ += out.pos;
+    return ByteView(out_).first(out.pos);
+  }
+
+  // When all that was promised has been taken: nothing but padding may follow.
+  Result<void> finish() {
+    if (!TRY(next()).empty() || unpacked_ != length_) return damaged("it is not of its length");
+    const u64 rest_at = read_bytes_ - in_.size() + in_at_;
+    if (rest_at == stored_) return {};
+    std::array<std::byte, kSkippableHead> head;
+    if (stored_ - rest_at < head.size()) return damaged("bytes behind its end");
+    TRY(read_(rest_at, head));
+    const bool padding = get32(head, 0) == kSkippableMagic &&
+                         get32(head, sizeof(u32)) == stored_ - rest_at - kSkippableHead;
+    return padding ? Result<void>() : damaged("bytes behind its end");
+  }
+
+ private:
+  struct FreeContext {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+
+  Result<void> refill() {
+    in_.resize(std::min<u64>(kBlock, stored_ - read_bytes_));
+    in_at_ = 0;
+    if (in_.empty()) return damaged("it ends early");
+    TRY(read_(read_bytes_, in_));
+    read_bytes_ += in_.size();
+    return {};
+  }
+
+  const StoredBytes& read_;
+  u64 stored_, length_;
+  std::unique_ptr<ZSTD_DCtx, FreeContext> context_;
+  Bytes in_, out_ = Bytes(kBlock);
+  size_t in_at_ = 0;
+  u64 read_bytes_ = 0, unpacked_ = 0;
+  bool ended_ = false;
+};
 
 }  // namespace
 
@@ -64,23 +133,21 @@ Result<StoredManifest> encode_manifest(const model::Image& image) {
   return out;
 }
 
-Result<model::Image> decode_manifest(ByteView stored, u64 length) {
-  const u64 budget = budget_of(stored.size());
-  if (length > budget || length > kMaxLength) return damaged("it promises too much");
-  const size_t frame = ZSTD_findFrameCompressedSize(stored.data(), stored.size());
-  if (ZSTD_isError(frame) != 0 ||
-      ZSTD_getFrameContentSize(stored.data(), stored.size()) != length ||
-      !is_padding(stored.subspan(frame))) {
-    return damaged("it is not one zstd frame of the promised size");
-  }
-  Bytes cbor(length);
-  const size_t got = ZSTD_decompress(cbor.data(), cbor.size(), stored.data(), frame);
-  if (ZSTD_isError(got) != 0) return damaged(ZSTD_getErrorName(got));
-  if (got != length) return damaged("it is shorter than promised");
-  auto json = read_cbor(cbor, budget);
-  if (!json) return std::move(json).context("manifest").take_error();
-  Bytes().swap(cbor);
-  return model::image_from_json(*json).context("manifest");
+u64 most_stored(u64 length) {
+  // The padding is there for what each byte of CBOR may cost (cbor_cost), divided by the factor.
+  return length > kMaxLength ? 0 : ZSTD_compressBound(length) + length + kSkippableHead;
+}
+
+Result<model::Image> decode_manifest(const StoredBytes& read, u64 stored, u64 length) {
+  const u64 budget = budget_of(stored);
+  if (length > budget || stored > most_stored(length)) return damaged("it promises too much");
+  Unpacker unpacker(read, stored, length);
+  TRY(unpacker.start());
+  MemoryBudget memory(kFreeBudget + std::min(kBudgetFactor * stored, kModelFactor * length));
+  CborReader reader([&unpacker] { return unpacker.next(); }, length, memory);
+  model::Image image = TRY(read_image(reader).context("manifest"));
+  TRY(unpacker.finish());
+  return image;
 }
 
 }  // namespace stasis::format

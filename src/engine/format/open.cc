@@ -1,5 +1,6 @@
 // open_image and verify: the parts of a context file, and that they agree (docs/format.md, "What a
 // reader checks").
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/utsname.h>
 #include <zstd.h>
@@ -9,6 +10,8 @@
 #include <cerrno>
 #include <thread>
 
+#include "base/guard.h"
+#include "base/open.h"
 #include "base/sys.h"
 #include "format/file_pages.h"
 #include "format/hash.h"
@@ -19,6 +22,10 @@
 
 namespace stasis::format {
 namespace {
+
+constexpr u64 kBlock = u64{256} << 10;
+// Magic, descriptor, content size, the head of a block and a byte to repeat (RFC 8878, 3.1.1).
+constexpr u64 kLeastZstdFrame = 4 + 1 + 1 + 3 + 1;
 
 std::string machine() {
   utsname name{};
@@ -56,12 +63,17 @@ class Opener {
     return {};
   }
 
-  // `count` is never more than the file holds.
+  Result<void> read_into(u64 at, ByteSpan out, std::string_view part) {
+    const size_t got = TRY(sys::pread_full(fd_.get(), out, base_ + at));
+    if (got == out.size()) return {};
+    return fail(EIO, fmt::format("truncated: {} (at offset {}) ends early", part, at));
+  }
+
+  // For small parts of fixed size.
   Result<Bytes> read(u64 at, u64 count, std::string_view part) {
     Bytes bytes(count);
-    const size_t got = TRY(sys::pread_full(fd_.get(), bytes, base_ + at));
-    if (got == count) return bytes;
-    return fail(EIO, fmt::format("truncated: {} (at offset {}) ends early", part, at));
+    TRY(read_into(at, bytes, part));
+    return bytes;
   }
 
   Result<void> read_header() {
@@ -101,7 +113,13 @@ class Opener {
     return check_positions();
   }
 
-  // No part may be larger than the room between the one before and the footer.
+  // Of a frame: a page, or the smallest that zstd makes of one.
+  [[nodiscard]] u64 least_stored() const {
+    return header_.compression == kCompressionNone ? kPageSize : kLeastZstdFrame;
+  }
+
+  // No part may be larger than the room between the one before and the footer, nor than what it can
+  // mean.
   Result<void> check_positions() {
     const Footer& f = footer_;
     const bool raw = header_.compression == kCompressionNone;
@@ -110,7 +128,9 @@ class Opener {
                       f.manifest_stored <= footer_at_ - f.manifest_at &&
                       f.index_at == f.manifest_at + f.manifest_stored &&
                       (footer_at_ - f.index_at) % kIndexEntryBytes == 0 &&
-                      (footer_at_ - f.index_at) / kIndexEntryBytes == f.frames;
+                      (footer_at_ - f.index_at) / kIndexEntryBytes == f.frames &&
+                      f.frames <= (f.manifest_at - f.data_at) / least_stored() &&
+                      f.manifest_stored <= most_stored(f.manifest_length);
     if (!fits) {
       return fail(EIO, fmt::format("damaged: the positions in the footer (at offset {}) do not fit",
                                    footer_at_));
@@ -122,25 +142,60 @@ class Opener {
                  : fail(EIO, fmt::format("the padding (at offset {}) is damaged", kHeaderBytes));
   }
 
-  Result<void> read_index() {
-    const Bytes bytes = TRY(read(footer_.index_at, footer_at_ - footer_.index_at, "the index"));
-    if (hash_bytes(bytes) != footer_.index_hash)
-      return index_damaged("its checksum does not match");
-    index_ = decode_index(bytes);
-    u64 at = footer_.data_at;
-    for (const FrameEntry& each : index_) {
-      const u64 most = header_.compression == kCompressionNone ? u64{each.length}
-                                                               : ZSTD_compressBound(each.length);
-      if (each.length == 0 || each.length > kMaxFrameBytes || each.length % kPageSize != 0 ||
-          each.stored == 0 || each.stored > most ||
-          (header_.compression == kCompressionNone && each.stored != each.length)) {
-        return index_damaged(fmt::format("frame at offset {} has an impossible size", at));
-      }
-      at += each.stored;
-      stream_bytes_ += each.length;
+  // Calls use(block, its position from `at`) for `count` bytes of the file and returns their hash.
+  // Only a block is in memory, so that a size that is not true (a file with holes can have any)
+  // costs none.
+  template <class Use>
+  Result<u64> read_blocks(u64 at, u64 count, std::string_view part, Use use) {
+    Hasher hasher;
+    Bytes block(std::min<u64>(count, kBlock));
+    for (u64 done = 0; done < count; done += block.size()) {
+      block.resize(std::min<u64>(count - done, kBlock));
+      TRY(read_into(at + done, block, part));
+      hasher.add(block);
+      TRY(use(ByteView(block)));
     }
+    return hasher.value();
+  }
+
+  // Calls use(entry) for every entry of the index, each of which can be true.
+  template <class Use>
+  Result<void> scan_index(Use use) {
+    static_assert(kBlock % kIndexEntryBytes == 0);
+    u64 at = footer_.data_at;
+    const auto entries = [&](ByteView block) -> Result<void> {
+      for (const FrameEntry& each : decode_index(block)) {
+        if (!is_possible(each)) {
+          return index_damaged(fmt::format("frame at offset {} has an impossible size", at));
+        }
+        at += each.stored;
+        use(each);
+      }
+      return {};
+    };
+    const u64 hash =
+        TRY(read_blocks(footer_.index_at, footer_at_ - footer_.index_at, "the index", entries));
+    if (hash != footer_.index_hash) return index_damaged("its checksum does not match");
     if (at != footer_.manifest_at) return index_damaged("its sizes do not fit the file");
     return {};
+  }
+
+  [[nodiscard]] bool is_possible(const FrameEntry& each) const {
+    const bool raw = header_.compression == kCompressionNone;
+    const u64 most = raw ? u64{each.length} : ZSTD_compressBound(each.length);
+    return each.length != 0 && each.length <= kMaxFrameBytes && each.length % kPageSize == 0 &&
+           each.stored >= least_stored() && each.stored <= most &&
+           (!raw || each.stored == each.length);
+  }
+
+  // Twice, so that the entries are kept only of an index that is as it was written.
+  Result<void> read_index() {
+    TRY(scan_index([](const FrameEntry&) {}));
+    index_.reserve(footer_.frames);
+    return scan_index([this](const FrameEntry& each) {
+      index_.push_back(each);
+      stream_bytes_ += each.length;
+    });
   }
 
   [[nodiscard]] Error index_damaged(std::string_view why) const {
@@ -148,13 +203,17 @@ class Opener {
   }
 
   Result<void> read_manifest() {
-    const Bytes stored = TRY(read(footer_.manifest_at, footer_.manifest_stored, "the manifest"));
-    if (hash_bytes(stored) != footer_.manifest_hash) {
+    const u64 hash = TRY(read_blocks(footer_.manifest_at, footer_.manifest_stored, "the manifest",
+                                     [](ByteView) { return Result<void>(); }));
+    if (hash != footer_.manifest_hash) {
       return fail(EIO, fmt::format("the manifest (at offset {}) is damaged: its checksum does not "
                                    "match",
                                    footer_.manifest_at));
     }
-    image_ = TRY(decode_manifest(stored, footer_.manifest_length));
+    const auto stored = [this](u64 at, ByteSpan out) {
+      return read_into(footer_.manifest_at + at, out, "the manifest");
+    };
+    image_ = TRY(decode_manifest(stored, footer_.manifest_stored, footer_.manifest_length));
     return model::validate(image_).context("manifest");
   }
 
@@ -202,8 +261,15 @@ class Opener {
 
 }  // namespace
 
+Result<UniqueFd> open_source(const std::string& path) {
+  const UniqueFd looked = TRY(sys::open(path, O_PATH));
+  const mode_t mode = TRY(sys::fstat(looked.get())).st_mode;
+  if (S_ISCHR(mode)) return fail(EINVAL, "not a context file: it is a character device");
+  return sys::open_of_type(path, O_RDONLY | O_NOCTTY, mode);
+}
+
 Result<OpenedImage> open_image(UniqueFd fd) {
-  return Opener().run(std::move(fd));
+  return guarded("read the context file", [&] { return Opener().run(std::move(fd)); });
 }
 
 }  // namespace stasis::format

@@ -4,10 +4,10 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
-#include <new>
-#include <system_error>
+#include <exception>
+
+#include "base/guard.h"
 
 namespace stasis::format {
 namespace {
@@ -19,15 +19,6 @@ unsigned usable_cpus() {
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;  // more CPUs than cpu_set_t holds
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
-
-// An exception would end the whole program.
-Result<void> make(FrameMaker& maker, const Batch& batch, Frame& frame) {
-  try {
-    return maker.make(batch, frame);
-  } catch (const std::bad_alloc&) {
-    return fail(ENOMEM, "cannot compress: Cannot allocate memory");
-  }
 }
 
 }  // namespace
@@ -42,7 +33,8 @@ Pipeline::Pipeline(const Plan& plan, const FileAreas& areas, model::PageSource& 
   if (threads_.empty()) own_maker_.emplace(plan_, areas_, pages_, options_);
 }
 
-// No thread to be had (limits of the user) is no reason to fail. Signals stay the consumer's.
+// No thread to be had (limits of the user, or memory) is no reason to fail. Signals stay the
+// consumer's.
 void Pipeline::start(unsigned workers) {
   sigset_t all;
   sigset_t old;
@@ -50,7 +42,7 @@ void Pipeline::start(unsigned workers) {
   pthread_sigmask(SIG_BLOCK, &all, &old);
   try {
     for (unsigned i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
   }
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
@@ -74,10 +66,13 @@ std::optional<size_t> Pipeline::claim() {
 }
 
 void Pipeline::work() {
-  FrameMaker maker(plan_, areas_, pages_, options_);
+  std::optional<FrameMaker> maker;
   while (const auto batch = claim()) {
     Slot& mine = slot(*batch);
-    auto made = make(maker, plan_.batches[*batch], mine.frame);
+    auto made = guarded("write page frames", [&] {
+      if (!maker) maker.emplace(plan_, areas_, pages_, options_);
+      return maker->make(plan_.batches[*batch], mine.frame);
+    });
     {
       const std::lock_guard lock(mutex_);
       mine.made = std::move(made);

@@ -1,10 +1,11 @@
 // verify and check_frames: every frame of an opened file, by several threads.
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
+#include "base/guard.h"
 #include "format/file_pages.h"
 
 namespace stasis::format {
@@ -19,7 +20,7 @@ class Checker {
     std::vector<std::thread> threads;
     try {
       while (threads.size() + 1 < most) threads.emplace_back([this] { work(); });
-    } catch (const std::system_error&) {  // no thread to be had: fewer do
+    } catch (const std::exception&) {  // no thread to be had, or no memory for it: fewer do
     }
     work();
     for (std::thread& each : threads) each.join();
@@ -30,7 +31,8 @@ class Checker {
  private:
   void work() {
     for (size_t frame = next_++; frame < pages_.frames(); frame = next_++) {
-      auto checked = pages_.check_frame(frame, contents_);
+      auto checked =
+          guarded("check the page frames", [&] { return pages_.check_frame(frame, contents_); });
       if (checked) {
         bytes_ += *checked;
         continue;

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "base/guard.h"
 #include "format/hash.h"
 #include "format/image_file.h"
 #include "format/layout.h"
@@ -129,7 +130,8 @@ class ImageWriter {
 
 Result<WriteReport> write_image(int fd, model::Image& image, model::PageSource& pages,
                                 const WriteOptions& options) {
-  return ImageWriter(fd, image, options).run(pages);
+  return guarded("write the context file",
+                 [&] { return ImageWriter(fd, image, options).run(pages); });
 }
 
 }  // namespace stasis::format

@@ -181,7 +181,8 @@ class Walk {
     for (const T& each : a) pairs[key_of(each)].first = &each;
     for (const T& each : b) pairs[key_of(each)].second = &each;
     for (const auto& [key, pair] : pairs) {
-      const auto& [left, right] = pair;
+      const T* left = pair.first;
+      const T* right = pair.second;
       const T& either = left != nullptr ? *left : *right;
       below(fmt::format("[{}]", key_words(either)), "", [&] {
         if (left != nullptr && right != nullptr) return compare(*left, *right);

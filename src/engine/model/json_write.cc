@@ -1,5 +1,4 @@
-// The model as JSON values, walking the field lists. Compiled apart from reading because both are
-// expensive for the compiler.
+// The model as JSON values, walking the field lists.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>

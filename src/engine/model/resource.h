@@ -13,6 +13,8 @@
 
 namespace stasis::model {
 
+constexpr u32 kUnknownId = ~u32{0};  // of an owner or group: images made before it was saved
+
 // Which file it was, to notice that it changed or is another one now.
 struct FileIdentity {
   u64 device = 0;  // st_dev
@@ -21,13 +23,16 @@ struct FileIdentity {
   i64 mtime_ns = 0;
   u32 mode = 0;          // st_mode
   std::string build_id;  // hex of the ELF note; empty when there is none or nothing maps the file
+  u32 uid = kUnknownId;  // st_uid, st_gid
+  u32 gid = kUnknownId;
 
   bool operator==(const FileIdentity&) const = default;
   static constexpr auto fields() {
     return std::tuple{
-        field("device", &FileIdentity::device), field("inode", &FileIdentity::inode),
-        field("size", &FileIdentity::size),     field("mtime_ns", &FileIdentity::mtime_ns),
-        field("mode", &FileIdentity::mode),     field("build_id", &FileIdentity::build_id)};
+        field("device", &FileIdentity::device),    field("inode", &FileIdentity::inode),
+        field("size", &FileIdentity::size),        field("mtime_ns", &FileIdentity::mtime_ns),
+        field("mode", &FileIdentity::mode),        field("build_id", &FileIdentity::build_id),
+        optional_field("uid", &FileIdentity::uid), optional_field("gid", &FileIdentity::gid)};
   }
 };
 
@@ -104,13 +109,16 @@ struct Pipe {
   u64 capacity = 0;            // F_GETPIPE_SZ, bytes
   std::vector<Bytes> packets;  // what was buffered; one element unless the pipe is in packet mode
   bool external = false;       // nobody in the image holds the other end: follows cr_restart's
+  u32 uid = kUnknownId;        // of a fifo: st_uid, st_gid
+  u32 gid = kUnknownId;
 
   bool operator==(const Pipe&) const = default;
   static constexpr auto fields() {
     return std::tuple{field("inode", &Pipe::inode),       field("path", &Pipe::path),
                       field("deleted", &Pipe::deleted),   field("mode", &Pipe::mode),
                       field("capacity", &Pipe::capacity), field("packets", &Pipe::packets),
-                      field("external", &Pipe::external)};
+                      field("external", &Pipe::external), optional_field("uid", &Pipe::uid),
+                      optional_field("gid", &Pipe::gid)};
   }
 };
 

@@ -14,12 +14,12 @@
 
 #include "base/sys.h"
 #include "resource/path.h"
+#include "resource/work_folder.h"
 
 namespace stasis::resource {
 namespace {
 
 constexpr u64 kBlock = 1 << 20;  // bytes read from the image at once
-constexpr int kTries = 100;      // temporary names
 
 std::vector<std::string> directories(const std::string& path) {
   std::vector<std::string> all = {directory_of(path)};
@@ -35,13 +35,6 @@ bool usable(const std::string& directory) {
   const auto status = sys::stat(directory);
   return status.ok() && S_ISDIR(status->st_mode) &&
          ::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
-}
-
-// A new file at exactly `path`, unlinked again.
-Result<UniqueFd> make_unlinked(const std::string& path, int flags) {
-  UniqueFd fd = TRY(sys::open(path, O_RDWR | O_CREAT | O_EXCL | flags, 0600));
-  TRY(sys::check(::unlink(path.c_str()), "remove", path));
-  return fd;
 }
 
 // Directories that are missing above `path`, for our user only, as mkdtemp(3) makes them.
@@ -64,16 +57,8 @@ Result<UniqueFd> make_named(const CarriedFile& file, RestoreContext& context) {
 }
 
 Result<UniqueFd> make_in(const std::string& directory, const CarriedFile& file) {
-  if (file.anonymous) {
-    auto fd = sys::open(directory, O_TMPFILE | O_RDWR, 0600);
-    if (fd) return fd;  // else the filesystem has no O_TMPFILE
-  }
-  const std::string stem = directory + "/" + base_name(file.path);
-  auto made = make_unlinked(stem, file.flags);
-  for (int i = 0; !made && made.error().code == EEXIST && i < kTries; ++i) {
-    made = make_unlinked(fmt::format("{}.{}.{}", stem, ::getpid(), i), file.flags);
-  }
-  return made;
+  const WorkFolder folder = TRY(WorkFolder::open(directory));
+  return folder.removed_file(base_name(file.path), file.flags | (file.anonymous ? O_TMPFILE : 0));
 }
 
 }  // namespace
@@ -108,9 +93,10 @@ Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& cont
   return fd;
 }
 
-Result<void> finish_carried_file(int fd, const CarriedFile& file) {
-  TRY(sys::check(::fchmod(fd, file.mode & 07777), "set the permissions of", file.path));
-  const struct timespec modified = {file.mtime_ns / 1'000'000'000, file.mtime_ns % 1'000'000'000};
+Result<void> finish_carried_file(int fd, const CarriedFile& file, RestoreContext& context) {
+  TRY(give_permissions(fd, file.identity, file.path, context));
+  const i64 changed_ns = file.identity.mtime_ns;
+  const struct timespec modified = {changed_ns / 1'000'000'000, changed_ns % 1'000'000'000};
   const struct timespec times[2] = {{0, UTIME_OMIT}, modified};
   TRY(sys::check(::futimens(fd, times), "set the time of", file.path));
   return {};

@@ -10,20 +10,19 @@ namespace stasis::resource {
 
 // What a carried file must be made with.
 struct CarriedFile {
-  std::string path;        // where it was, relocated
-  u32 mode = 0600;         // permissions at the end
-  bool anonymous = false;  // was made with O_TMPFILE
-  bool named = false;      // keeps its name, and gets its directories back
-  int flags = 0;           // O_NOFOLLOW, for the one open file that keeps the flags of its making
+  std::string path;              // where it was, relocated
+  model::FileIdentity identity;  // owner, permissions and time at the end
+  bool anonymous = false;        // was made with O_TMPFILE
+  bool named = false;            // keeps its name, and gets its directories back
+  int flags = 0;  // O_NOFOLLOW, for the one open file that keeps the flags of its making
   model::SpaceIndex content = 0;
-  i64 mtime_ns = 0;
 };
 
 // An O_RDWR descriptor of a new file that holds the content; names are noted in the context.
 // Permissions are 0600 until finish_carried_file(), so that it can be opened again through
 // /proc/self/fd.
 Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& context);
-Result<void> finish_carried_file(int fd, const CarriedFile& file);
+Result<void> finish_carried_file(int fd, const CarriedFile& file, RestoreContext& context);
 
 // Where make_carried_file would put it; ENOENT text when nowhere. Creates nothing.
 Result<std::string> carried_file_directory(const std::string& path);

@@ -49,7 +49,7 @@ OtherWriters other_writers(const RestoreContext& context) {
     grown[i] = {now->st_dev, now->st_ino};
     keys.insert(grown[i]);
   }
-  const auto writers = find_writers(keys, [](Pid) { return false; });
+  const auto writers = find_writers(keys);
   for (const auto& [index, key] : grown) {
     const auto& file = std::get<model::RegularFile>(context.image.resources[index]);
     const auto writer = writers.find(key);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/open.h"
 #include "base/sys.h"
 #include "resource/kinds.h"
 #include "resource/uses.h"
@@ -20,9 +21,13 @@ constexpr unsigned kMemoryMajor = 1;  // Documentation/admin-guide/devices.txt
 constexpr std::array<unsigned, 5> kHarmless = {3, 5, 7, 8, 9};  // null zero full random urandom
 constexpr std::array<const char*, 5> kNames = {"null", "zero", "full", "random", "urandom"};
 
+bool is_harmless(u64 number) {
+  return major(number) == kMemoryMajor &&
+         std::ranges::find(kHarmless, minor(number)) != kHarmless.end();
+}
+
 bool recognises(const FdFacts& facts) {
-  return S_ISCHR(facts.status.st_mode) && major(facts.status.st_rdev) == kMemoryMajor &&
-         std::ranges::find(kHarmless, minor(facts.status.st_rdev)) != kHarmless.end();
+  return S_ISCHR(facts.status.st_mode) && is_harmless(facts.status.st_rdev);
 }
 
 std::string identity(const FdFacts& facts) {
@@ -35,7 +40,9 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {
 
 bool is_device(const std::string& path, u64 number) {
   const auto status = sys::stat(path);
-  return status.ok() && S_ISCHR(status->st_mode) && status->st_rdev == number;
+  // An image may say anything; opening another device may do anything.
+  return is_harmless(number) && status.ok() && S_ISCHR(status->st_mode) &&
+         status->st_rdev == number;
 }
 
 // The saved path, or the usual one if that is another file now (a container's own /dev, a chroot).
@@ -63,8 +70,13 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const model::OpenFile& open_file = context.image.open_files[index];
   const auto& device = std::get<Device>(context.image.resources[open_file.resource]);
   constexpr u32 kFlags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC;
-  return sys::open(find(device, context), static_cast<int>(open_file.flags & kFlags) | O_NOCTTY)
-      .context(subject_of(context.image, index, device.path));
+  const std::string subject = subject_of(context.image, index, device.path);
+  const int flags = static_cast<int>(open_file.flags & kFlags) | O_NOCTTY;
+  UniqueFd fd = TRY(sys::open_of_type(find(device, context), flags, S_IFCHR).context(subject));
+  if (!is_harmless(TRY(sys::fstat(fd.get())).st_rdev)) {
+    return fail(ESTALE, fmt::format("{}: it was replaced just now", subject));
+  }
+  return fd;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/open.h"
 #include "base/sys.h"
 #include "resource/content.h"
 #include "resource/file_check.h"
@@ -13,6 +14,7 @@
 #include "resource/path.h"
 #include "resource/proc_files.h"
 #include "resource/uses.h"
+#include "resource/work_folder.h"
 
 namespace stasis::resource {
 namespace {
@@ -82,15 +84,13 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
            "make the directory again", ENOTDIR}};
 }
 
-Result<UniqueFd> open_removed(const Directory& directory, const std::string& path, int flags) {
-  const std::string parent = TRY(carried_file_directory(path));
-  std::string name = (parent == "/" ? "" : parent) + "/" + base_name(path);
-  if (::mkdir(name.c_str(), directory.identity.mode & 07777) != 0) {
-    name += fmt::format(".{}", ::getpid());  // somebody has that name now
-    TRY(sys::check(::mkdir(name.c_str(), directory.identity.mode & 07777), "make", name));
+Result<UniqueFd> open_removed(const Directory& directory, const std::string& path, int flags,
+                              RestoreContext& context) {
+  const WorkFolder folder = TRY(WorkFolder::open(TRY(carried_file_directory(path))));
+  UniqueFd fd = TRY(folder.removed_directory(base_name(path), flags));
+  if ((flags & O_PATH) == 0) {
+    TRY(give_permissions(fd.get(), directory.identity, directory.path, context));
   }
-  auto fd = sys::open(name, flags);
-  TRY(sys::check(::rmdir(name.c_str()), "remove", name));
   return fd;
 }
 
@@ -99,7 +99,8 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const auto& directory = std::get<Directory>(context.image.resources[open_file.resource]);
   const std::string path = context.relocate(directory.path);
   const int flags = static_cast<int>(open_file.flags & kReopenFlags);
-  auto fd = directory.deleted ? open_removed(directory, path, flags) : sys::open(path, flags);
+  auto fd = directory.deleted ? open_removed(directory, path, flags, context)
+                              : sys::open_of_type(path, flags, S_IFDIR);
   return std::move(fd).context(subject_of(context.image, index, directory.path));
 }
 

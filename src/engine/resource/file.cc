@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "base/open.h"
 #include "base/sys.h"
 #include "resource/content.h"
 #include "resource/file_check.h"
@@ -134,7 +135,9 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
 std::vector<Refusal> restore_obstacles(const model::Resource& resource,
                                        const RestoreContext& context) {
   const auto& file = std::get<RegularFile>(resource);
-  if (file.content) return {};
+  // What is carried for the case that the file is gone does not count while it is there.
+  const bool in_place = file.fallback && sys::lstat(context.relocate(file.path)).ok();
+  if (file.content && !in_place) return {};
   const FileUse use = use_of(context.image, index_of(context.image, resource));
   return check_file(file, context.relocate(file.path), use, context.options);
 }
@@ -159,12 +162,11 @@ CarriedFile carried(model::ResourceIndex resource, const RestoreContext& context
   const auto first = keeps_marks(context.image, resource);
   const u32 marks = first ? context.image.open_files[*first].flags & O_NOFOLLOW : 0;
   return {.path = context.relocate(file.path),
-          .mode = file.identity.mode,
+          .identity = file.identity,
           .anonymous = file.linkable,
           .named = file.fallback,
           .flags = static_cast<int>(marks),
-          .content = *file.content,
-          .mtime_ns = file.identity.mtime_ns};
+          .content = *file.content};
 }
 
 Result<UniqueFd> open_carried(model::OpenFileIndex index, RestoreContext& context) {
@@ -179,8 +181,11 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const auto& file = std::get<RegularFile>(context.image.resources[open_file.resource]);
   if (file.content) return open_carried(index, context);
   const int flags = static_cast<int>(open_file.flags & (kReopenFlags | O_NOFOLLOW)) | O_NOCTTY;
-  return sys::open(context.relocate(file.path), flags)
-      .context(subject_of(context.image, index, file.path));
+  const std::string path = context.relocate(file.path);
+  // What is only named (O_PATH) may be anything: naming it does nothing.
+  auto fd =
+      (flags & O_PATH) != 0 ? sys::open(path, flags) : sys::open_of_type(path, flags, S_IFREG);
+  return std::move(fd).context(subject_of(context.image, index, file.path));
 }
 
 }  // namespace
@@ -197,7 +202,7 @@ Result<void> finish_regular_file(model::ResourceIndex resource, RestoreContext& 
   const auto found = context.made.find({resource, "content"});
   const bool is_file = std::holds_alternative<RegularFile>(context.image.resources[resource]);
   if (!is_file || found == context.made.end()) return {};
-  return finish_carried_file(found->second.get(), carried(resource, context));
+  return finish_carried_file(found->second.get(), carried(resource, context), context);
 }
 
 model::FileIdentity identity_of(const struct stat& status) {
@@ -207,6 +212,8 @@ model::FileIdentity identity_of(const struct stat& status) {
   identity.size = S_ISREG(status.st_mode) ? static_cast<u64>(status.st_size) : 0;
   identity.mtime_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
   identity.mode = status.st_mode;
+  identity.uid = status.st_uid;
+  identity.gid = status.st_gid;
   return identity;
 }
 
@@ -222,7 +229,7 @@ Result<model::RegularFile> describe_mapped_file(const std::string& path, u64 ino
   RegularFile file;
   file.path = path;
   file.identity = identity_of(status);
-  const auto fd = sys::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const auto fd = sys::open_of_type(path, O_RDONLY | O_NOCTTY, S_IFREG);
   if (fd) file.identity.build_id = read_build_id(fd->get());
   return file;
 }

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "base/open.h"
 #include "base/sys.h"
 
 #ifndef CGROUP2_SUPER_MAGIC
@@ -141,7 +142,7 @@ std::vector<Refusal> check_file(const model::RegularFile& file, const std::strin
   }
   const int mode =
       use.written ? (use.read_only || use.mapped_private ? O_RDWR : O_WRONLY) : O_RDONLY;
-  const auto fd = sys::open(path, mode | O_NONBLOCK | O_NOCTTY);
+  const auto fd = sys::open_of_type(path, mode | O_NONBLOCK | O_NOCTTY, S_IFREG);
   if (!fd)
     return {
         {use.subject, fd.error().message(), "check the permissions of the file", fd.error().code}};

@@ -19,6 +19,7 @@
 #include "model/image.h"
 #include "model/page_source.h"
 #include "proc/fdinfo.h"
+#include "resource/rights.h"
 #include "trace/script.h"
 
 namespace stasis::resource {
@@ -89,6 +90,7 @@ struct RestoreContext {
   std::vector<std::string> new_names = {};
   // What was done that the user should know though it is no failure, a sentence each.
   std::vector<std::string> notes = {};
+  Rights rights = {};  // with whose rights paths are used
 
   [[nodiscard]] std::string relocate(const std::string& path) const;
 };

@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/open.h"
 #include "base/sys.h"
 #include "resource/content.h"
 #include "resource/file_check.h"
@@ -22,6 +23,7 @@
 #include "resource/path.h"
 #include "resource/pipe_data.h"
 #include "resource/uses.h"
+#include "resource/work_folder.h"
 
 namespace stasis::resource {
 namespace {
@@ -73,6 +75,8 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
   pipe.path = name.path;
   pipe.deleted = name.deleted && facts.status.st_nlink == 0;
   pipe.mode = facts.status.st_mode;
+  pipe.uid = facts.status.st_uid;
+  pipe.gid = facts.status.st_gid;
   pipe.external = is_external(facts, context);
   const int capacity = TRY(sys::check(::fcntl(facts.duplicate.get(), F_GETPIPE_SZ),
                                       "ask for the size of", facts.describe()));
@@ -198,27 +202,31 @@ Result<void> fill_fifo(int fd, const Pipe& pipe, const std::string& path) {
   return fill_pipe(fd, pipe.packets);
 }
 
-Result<void> open_fifo(model::ResourceIndex resource, const Pipe& pipe, RestoreContext& context) {
-  std::string path = context.relocate(pipe.path);
-  const mode_t mode = pipe.mode & 07777;
+// The fifo, both ends at once: opening never waits for a peer.
+Result<UniqueFd> find_or_make_fifo(const Pipe& pipe, const std::string& path,
+                                   RestoreContext& context) {
+  const model::FileIdentity owner{.mode = pipe.mode, .uid = pipe.uid, .gid = pipe.gid};
   if (pipe.deleted) {
-    const std::string directory = TRY(carried_file_directory(path));
-    path = fmt::format("{}/{}", directory, base_name(path));
-    if (::mkfifo(path.c_str(), 0600) != 0) {
-      path += fmt::format(".{}", ::getpid());
-      TRY(sys::check(::mkfifo(path.c_str(), 0600), "make the fifo", path));
-    }
-  } else if (!sys::lstat(path)) {
-    TRY(sys::check(::mkfifo(path.c_str(), mode), "make the fifo", path));
-    TRY(sys::check(::chmod(path.c_str(), mode), "set the permissions of", path));
+    const WorkFolder folder = TRY(WorkFolder::open(TRY(carried_file_directory(path))));
+    UniqueFd made = TRY(folder.removed_fifo(base_name(path)));
+    TRY(give_permissions(made.get(), owner, path, context));
+    return made;
   }
-  // Both ends at once: opening never waits for a peer.
-  auto anchor = sys::open(path, O_RDWR | O_NONBLOCK);
-  if (pipe.deleted) TRY(sys::check(::unlink(path.c_str()), "remove", path));
-  if (!anchor) return std::move(anchor).take_error();
-  TRY(set_capacity(anchor->get(), pipe.capacity, path));
-  TRY(fill_fifo(anchor->get(), pipe, path));
-  context.made[{resource, "anchor"}] = std::move(*anchor);
+  if (!sys::lstat(path)) {
+    const WorkFolder folder = TRY(WorkFolder::open(directory_of(path)));
+    UniqueFd made = TRY(folder.new_fifo(base_name(path)));
+    TRY(give_permissions(made.get(), owner, path, context));
+    return made;
+  }
+  return sys::open_of_type(path, O_RDWR | O_NONBLOCK, S_IFIFO);
+}
+
+Result<void> open_fifo(model::ResourceIndex resource, const Pipe& pipe, RestoreContext& context) {
+  const std::string path = context.relocate(pipe.path);
+  UniqueFd anchor = TRY(find_or_make_fifo(pipe, path, context));
+  TRY(set_capacity(anchor.get(), pipe.capacity, path));
+  TRY(fill_fifo(anchor.get(), pipe, path));
+  context.made[{resource, "anchor"}] = std::move(anchor);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/open.h"
 #include "base/sys.h"
 #include "resource/cut_back.h"
 #include "resource/file_check.h"
@@ -47,6 +48,50 @@ Result<void> set_state(int fd, model::OpenFileIndex index, const RestoreContext&
   return take_open_file_locks(fd, index, context);
 }
 
+// ------------------------------------------------------------------ with whose rights
+
+// Acts as who holds the resource, the first if there are several; as before where nobody decided.
+Result<Acting> act_for(model::ResourceIndex resource, const RestoreContext& context) {
+  const auto& holders = context.rights.resources;
+  if (resource >= holders.size() || holders[resource].empty()) return Acting();
+  return Acting::as(holders[resource].front());
+}
+
+// The other holders, who must all be able to open it themselves.
+std::span<const Identity> others(model::ResourceIndex resource, const RestoreContext& context) {
+  const auto& holders = context.rights.resources;
+  if (resource >= holders.size() || holders[resource].empty()) return {};
+  return std::span(holders[resource]).subspan(1);
+}
+
+bool has_path_only(const model::Resource& resource) {
+  const auto* file = std::get_if<model::RegularFile>(&resource);
+  const auto* directory = std::get_if<model::Directory>(&resource);
+  return (file != nullptr && !file->content) || (directory != nullptr && !directory->deleted);
+}
+
+// What `open` opens as the first holder, provided that it opens the same as each of the others: a
+// path that was changed meanwhile must not give one of them what only another one had.
+template <class Open>
+Result<UniqueFd> open_as_holders(model::ResourceIndex resource, RestoreContext& context,
+                                 Open open) {
+  const auto once = [&]() -> Result<UniqueFd> {
+    const Acting acting = TRY(act_for(resource, context));
+    return open();
+  };
+  UniqueFd first = TRY(once());
+  if (!has_path_only(context.image.resources[resource])) return first;
+  const struct stat wanted = TRY(sys::fstat(first.get()));
+  for (const Identity& other : others(resource, context)) {
+    const Acting acting = TRY(Acting::as(other));
+    const UniqueFd again = TRY(open());
+    const struct stat found = TRY(sys::fstat(again.get()));
+    if (found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino) continue;
+    return fail(EBUSY, "its path leads to another file than a moment ago");
+  }
+  return first;
+}
+
 Result<void> create_all(RestoreContext& context, Restored& restored) {
   for (model::OpenFileIndex i = 0; i < context.image.open_files.size(); ++i) {
     const model::OpenFile& file = context.image.open_files[i];
@@ -54,7 +99,8 @@ Result<void> create_all(RestoreContext& context, Restored& restored) {
       return fail(EINVAL, fmt::format("open file {} of the image has no resource", i));
     }
     const Handler* handler = handler_of(context.image.resources[file.resource]);
-    UniqueFd fd = TRY(handler->create(i, context));
+    UniqueFd fd =
+        TRY(open_as_holders(file.resource, context, [&] { return handler->create(i, context); }));
     TRY(set_state(fd.get(), i, context));
     restored.open_files.push_back(std::move(fd));
   }
@@ -71,23 +117,66 @@ Result<UniqueFd> open_made(int made, bool writable_shared) {
   return sys::duplicate(made);
 }
 
+Result<UniqueFd> open_to_map(model::ResourceIndex resource, bool writable_shared,
+                             RestoreContext& context) {
+  const model::Resource& what = context.image.resources[resource];
+  if (std::holds_alternative<model::Memfd>(what)) {
+    return open_made(TRY(memfd_descriptor(resource, context)), writable_shared);
+  }
+  const auto& file = std::get<model::RegularFile>(what);
+  if (!file.content) {
+    const int mode = writable_shared ? O_RDWR : O_RDONLY;
+    return sys::open_of_type(context.relocate(file.path), mode | O_NOCTTY, S_IFREG)
+        .context("to map it");
+  }
+  UniqueFd fd = TRY(open_made(TRY(carried_descriptor(resource, context)), writable_shared));
+  TRY(finish_regular_file(resource, context));
+  // What is open for writing can be nobody's program (ETXTBSY).
+  const FileUse use = use_of(context.image, resource);
+  if (!use.open && !use.mapped_shared) context.made.erase({resource, "content"});
+  return fd;
+}
+
 std::vector<Refusal> obstacles_of(const RestoreContext& context, bool lasting_only) {
   std::vector<Refusal> all;
-  for (const model::Resource& resource : context.image.resources) {
+  for (model::ResourceIndex i = 0; i < context.image.resources.size(); ++i) {
+    const model::Resource& resource = context.image.resources[i];
     if (lasting_only && follows_requester(resource)) continue;
-    for (Refusal& refusal : handler_of(resource)->restore_obstacles(resource, context)) {
-      if (std::ranges::find(all, refusal) == all.end()) all.push_back(std::move(refusal));
-    }
+    const auto check = [&](const Result<Acting>& acting) {
+      std::vector<Refusal> found;
+      if (acting) {
+        found = handler_of(resource)->restore_obstacles(resource, context);
+      } else {
+        found.push_back({"the image", acting.error().message(), ""});
+      }
+      for (Refusal& refusal : found) {
+        if (std::ranges::find(all, refusal) == all.end()) all.push_back(std::move(refusal));
+      }
+    };
+    check(act_for(i, context));
+    for (const Identity& other : others(i, context)) check(Acting::as(other));
   }
   return all;
 }
 
 }  // namespace
 
+Result<Acting> act_for_all(const RestoreContext& context) {
+  const Identity* only = context.rights.only();
+  return only == nullptr ? Acting() : Acting::as(*only);
+}
+
+Result<Acting> act_for_process(size_t process, const RestoreContext& context) {
+  const auto& identities = context.rights.processes;
+  return process < identities.size() ? Acting::as(identities[process]) : Acting();
+}
+
 void prefer_files_in_place(model::Image& image, const RestoreContext& context) {
   for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
     auto* file = std::get_if<model::RegularFile>(&image.resources[i]);
     if (file == nullptr || !file->content || file->deleted) continue;
+    const auto acting = act_for(i, context);
+    if (!acting) continue;
     if (file->fallback) {
       if (sys::lstat(context.relocate(file->path))) file->content.reset();
       continue;
@@ -111,12 +200,13 @@ std::vector<Refusal> lasting_obstacles(const RestoreContext& context) {
 
 Result<Restored> create_open_files(RestoreContext& context) {
   Restored restored;
-  const OtherWriters others = other_writers(context);
+  const OtherWriters writers = other_writers(context);
   TRY(create_all(context, restored));
   TRY(check_process_locks(restored, context));
   const auto count = static_cast<model::ResourceIndex>(context.image.resources.size());
   for (model::ResourceIndex i = 0; i < count; ++i) {
-    TRY(cut_back(i, others, restored, context));
+    const Acting acting = TRY(act_for(i, context));
+    TRY(cut_back(i, writers, restored, context));
     TRY(finish_regular_file(i, context));
     TRY(seal_memfd(i, false, context));
   }
@@ -142,19 +232,8 @@ Result<int> mapping_descriptor(model::ResourceIndex resource, bool writable_shar
     return fail(ENODEV,
                 fmt::format("a {} cannot be mapped from a descriptor", handler_of(what)->kind));
   }
-  UniqueFd fd;
-  if (is_memfd) {
-    fd = TRY(open_made(TRY(memfd_descriptor(resource, context)), writable_shared));
-  } else if (file->content) {
-    fd = TRY(open_made(TRY(carried_descriptor(resource, context)), writable_shared));
-    TRY(finish_regular_file(resource, context));
-    // What is open for writing can be nobody's program (ETXTBSY).
-    const FileUse use = use_of(context.image, resource);
-    if (!use.open && !use.mapped_shared) context.made.erase({resource, "content"});
-  } else {
-    const int mode = writable_shared ? O_RDWR : O_RDONLY;
-    fd = TRY(sys::open(context.relocate(file->path), mode | O_NOCTTY).context("to map it"));
-  }
+  UniqueFd fd = TRY(open_as_holders(
+      resource, context, [&] { return open_to_map(resource, writable_shared, context); }));
   return (context.made[key] = std::move(fd)).get();
 }
 

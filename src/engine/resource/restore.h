@@ -18,6 +18,14 @@ void separate_followers(model::Image& image);
 // that of `context`. To be called before what follows.
 void prefer_files_in_place(model::Image& image, const RestoreContext& context);
 
+// Acts as the user of all processes, where there is only one, so that nothing that is done for the
+// image meanwhile can be done with our rights. What follows acts for the holders of each resource
+// by itself.
+Result<Acting> act_for_all(const RestoreContext& context);
+
+// Acts as the user of one process of the image, by its index there.
+Result<Acting> act_for_process(size_t process, const RestoreContext& context);
+
 // Everything that stands in the way, all at once; creates nothing.
 std::vector<Refusal> restore_obstacles(const RestoreContext& context);
 

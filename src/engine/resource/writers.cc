@@ -60,12 +60,11 @@ void add_mappings(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid
 
 }  // namespace
 
-std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files,
-                                    const std::function<bool(Pid)>& skip) {
+std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files) {
   std::map<FileKey, Pid> writers;
   if (files.empty()) return writers;
   for (const Pid pid : all_processes()) {
-    if (pid == ::getpid() || skip(pid)) continue;
+    if (pid == ::getpid()) continue;
     const Pid live = proc::live_thread(pid);
     add_descriptors(live, files, writers);
     add_mappings(live, files, writers);
@@ -76,18 +75,18 @@ std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files,
 bool is_open_for_writing(const std::string& path) {
   const auto fd = sys::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) return false;
+  const auto status = sys::fstat(fd->get());
+  if (!status) return false;
+  // One of our own descriptors (cr_restart >>all.log) would be taken for another process's.
+  std::map<FileKey, Pid> ours;
+  add_descriptors(::getpid(), {key_of(*status)}, ours);
+  if (!ours.empty()) return false;
   // A read lease is granted where nobody writes (fcntl(2)). Who opens the file for writing in the
   // moment that we hold it waits for us, and the kernel tells us by a signal: one that is ignored.
   if (!sys::check(::fcntl(fd->get(), F_SETSIG, SIGURG), "choose a signal for", path)) return false;
   const auto lease = sys::check(::fcntl(fd->get(), F_SETLEASE, F_RDLCK), "take a lease on", path);
   if (lease) (void)::fcntl(fd->get(), F_SETLEASE, F_UNLCK);  // else it ends with the descriptor
   return !lease && lease.error().code == EAGAIN;
-}
-
-bool is_command_of_ours(Pid pid) {
-  const auto own = sys::stat("/proc/self/exe");
-  const auto theirs = sys::stat(fmt::format("/proc/{}/exe", pid));
-  return own && theirs && key_of(*own) == key_of(*theirs);
 }
 
 }  // namespace stasis::resource

@@ -3,7 +3,6 @@
 
 #include <sys/types.h>
 
-#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -16,16 +15,11 @@ namespace stasis::resource {
 using FileKey = std::pair<u64, u64>;  // st_dev, st_ino
 
 // For each of `files` the first process that holds a descriptor for writing of it, or maps it
-// shared and writable; `skip` tells of whom nothing is to be said. Those of other users are seen by
-// root only.
-std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files,
-                                    const std::function<bool(Pid)>& skip);
+// shared and writable; we are left out. Those of other users are seen by root only.
+std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files);
 
 // Whether a process, seen or not, has the file at `path` open for writing: false if not, or if the
-// kernel does not tell us (another user's file, some filesystems). No descriptor of ours may be.
+// kernel does not tell us: another user's file, some filesystems, or we have it open so ourselves.
 bool is_open_for_writing(const std::string& path);
-
-// Whether a process runs the program that we run: a command of ours.
-bool is_command_of_ours(Pid pid);
 
 }  // namespace stasis::resource

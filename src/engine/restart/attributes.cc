@@ -5,6 +5,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include <cstdlib>
+
 #include "arch/cpu_features.h"
 #include "base/sys.h"
 #include "restart/attributes.h"
@@ -15,9 +17,21 @@
 namespace stasis::restart {
 namespace {
 
+i32 own_oom_score() {
+  const auto text = sys::read_file("/proc/self/oom_score_adj");
+  return text ? static_cast<i32>(std::strtol(text->c_str(), nullptr, 10)) : 0;
+}
+
 // Lowering it below what we have ourselves needs a privilege; the kernel's victim list is not worth
 // failing for.
-void set_oom_score(Pid pid, const model::Process& process, std::vector<std::string>& notes) {
+void set_oom_score(Pid pid, const model::Process& process, BuildState& state) {
+  std::vector<std::string>& notes = state.context.notes;
+  if (!state.options.trusted && process.oom_score_adj < own_oom_score()) {
+    notes.push_back(
+        fmt::format("process {}: oom_score_adj {} is below ours, which its user may not choose",
+                    process.pid, process.oom_score_adj));
+    return;
+  }
   const auto written = sys::write_file(fmt::format("/proc/{}/oom_score_adj", pid),
                                        fmt::format("{}", process.oom_score_adj));
   if (written) return;
@@ -35,10 +49,9 @@ u64 state_permissions(const model::Process& process) {
 
 }  // namespace
 
-trace::Script attributes_script(const model::Process& process, const std::string& directory) {
+trace::Script attributes_script(const model::Process& process) {
   constexpr u64 kArchReqXcompPerm = 0x1023;
   trace::Script script;
-  script.call("change to the directory " + directory, SYS_chdir, {script.text(directory)});
   script.call("set the umask", SYS_umask, {u64{process.umask}});
   script.call("set the personality", SYS_personality, {process.personality});
   if (process.child_subreaper) {
@@ -65,11 +78,8 @@ trace::Script limits_script(const model::Process& process) {
 Result<void> rebuild_attributes(BuildState& state, size_t index) {
   const model::Process& process = state.process(index);
   Target& target = state.targets[index];
-  set_oom_score(target.pid(), process, state.context.notes);
-  const std::string directory =
-      with_new_ids(state.context.relocate(process.working_directory), state.ids_inside);
-  (void)TRY(target.run(attributes_script(process, directory))
-                .context(fmt::format("process {}", process.pid)));
+  set_oom_score(target.pid(), process, state);
+  (void)TRY(target.run(attributes_script(process)).context(fmt::format("process {}", process.pid)));
   return {};
 }
 

@@ -9,7 +9,7 @@
 namespace stasis::restart {
 
 // Working directory, umask, personality, subreaper, signal actions (but SIGTRAP's).
-trace::Script attributes_script(const model::Process& process, const std::string& directory);
+trace::Script attributes_script(const model::Process& process);
 // Resource limits: late, as they may hinder the build itself.
 trace::Script limits_script(const model::Process& process);
 

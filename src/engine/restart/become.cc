@@ -22,7 +22,7 @@ void note_program(BuildState& state, size_t member, std::string_view why) {
 }
 
 Result<void> execute(BuildState& state, size_t member) {
-  const int ours = executable_of(state, state.process(member));
+  const int ours = executable_of(state.context, state.process(member));
   const auto parked = state.inherited.find(ours);
   if (ours < 0 || parked == state.inherited.end()) {
     note_program(state, member, "its file cannot be had");
@@ -45,9 +45,9 @@ Result<void> execute(BuildState& state, size_t member) {
 
 }  // namespace
 
-int executable_of(BuildState& state, const model::Process& process) {
+int executable_of(resource::RestoreContext& context, const model::Process& process) {
   if (!process.executable) return -1;
-  const auto file = resource::mapping_descriptor(*process.executable, false, state.context);
+  const auto file = resource::mapping_descriptor(*process.executable, false, context);
   if (!file) return -1;
   const auto status = sys::fstat(*file);
   const bool plain =

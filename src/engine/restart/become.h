@@ -9,7 +9,7 @@ namespace stasis::restart {
 
 // The file that a process of the image executes, as one of our descriptors; -1: it stays a copy of
 // its maker, as there is no such file or it would have another user's rights.
-int executable_of(BuildState& state, const model::Process& process);
+int executable_of(resource::RestoreContext& context, const model::Process& process);
 
 // For a member that was just made; `state.readiness` knows it already.
 Result<void> settle_in(BuildState& state, size_t member);

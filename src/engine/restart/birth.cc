@@ -68,19 +68,50 @@ int park(const NewbornPlan& plan) {
   return 0;
 }
 
+// CAP_SYS_ADMIN is for kernels before 5.9, CAP_SETPCAP for the saved bounding set.
+constexpr int kCheckpointRestore = 40;
+constexpr int kKept[] = {kCheckpointRestore, CAP_SYS_ADMIN, CAP_SETPCAP};
+
 // An exec takes all capabilities from an ordinary user, but those in the ambient set, which must be
 // inheritable first: capabilities(7).
 void keep_capabilities() {
-  constexpr int kCheckpointRestore = 40;
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[2] = {};
   if (::syscall(SYS_capget, &header, sets) != 0) return;
   for (auto& set : sets) set.inheritable = set.permitted;
   (void)::syscall(SYS_capset, &header, sets);  // if not, raising fails and ids are refused
-  // CAP_SYS_ADMIN is for kernels before 5.9, CAP_SETPCAP for the saved bounding set.
-  for (const int capability : {kCheckpointRestore, CAP_SYS_ADMIN, CAP_SETPCAP}) {
+  for (const int capability : kKept) {
     (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
   }
+}
+
+// All that a user's process keeps of ours while it is made: choosing ids, and dropping from the
+// bounding set. None of it reaches a file that he cannot reach.
+bool keep_only_what_makes_ids() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  if (::syscall(SYS_capget, &header, sets) != 0) return false;
+  constexpr u32 kLow = u32{1} << CAP_SETPCAP, kHigh = u32{1} << (kCheckpointRestore - 32);
+  const u32 kept[2] = {kLow, kHigh};
+  for (int i = 0; i < 2; ++i) {
+    sets[i].permitted &= kept[i];
+    sets[i].effective = sets[i].inheritable = sets[i].permitted;
+  }
+  if (::syscall(SYS_capset, &header, sets) != 0) return false;
+  for (const int capability : {kCheckpointRestore, CAP_SETPCAP}) {
+    (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+  }
+  return true;
+}
+
+// 0, or why it cannot become the user.
+int become(const resource::Identity& user) {
+  const bool done = ::syscall(SYS_setgroups, user.groups.size(), user.groups.data()) == 0 &&
+                    ::syscall(SYS_setresgid, user.gid, user.gid, user.gid) == 0 &&
+                    ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 &&
+                    ::syscall(SYS_setresuid, user.uid, user.uid, user.uid) == 0 &&
+                    keep_only_what_makes_ids() && ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0;
+  return done ? 0 : sys::last_code();
 }
 
 bool tell(int fd, int code) {
@@ -111,7 +142,7 @@ Result<bool> has_become(Pid pid, const trace::Stop& stop) {
 
 Result<Born> raise(Pid pid, const NewbornPlan& plan, const Gate& gate, Scratch scratch) {
   const int parked = TRY(hear(gate, "it had its descriptors"));
-  if (parked != 0) return sys::error_of(parked, "keep descriptors for", "a new process");
+  if (parked != 0) return sys::error_of(parked, "prepare", "a new process");
   if (auto seized = trace::seize(pid, kOptions | PTRACE_O_TRACEEXEC); !seized) {
     const auto end = trace::poll_for(pid, false);  // the dead cannot be seized: EPERM
     if (end && *end) TRY(has_become(pid, **end));
@@ -161,8 +192,12 @@ void live_as_newborn(const NewbornPlan& plan, const Gate& gate) {
   reset_signals();
   raise_limits();
   (void)::personality(PER_LINUX);  // ours may say READ_IMPLIES_EXEC; the image's comes later
-  if (plan.keep_capabilities) keep_capabilities();
   int code = park(plan);
+  if (code == 0 && plan.user != nullptr) {
+    code = become(*plan.user);
+  } else if (plan.keep_capabilities) {
+    keep_capabilities();
+  }
   if (!tell(door, code)) ::_exit(1);
   if (::read(door, &code, sizeof code) != static_cast<ssize_t>(sizeof code)) ::_exit(1);
   if (plan.executable >= 0) {

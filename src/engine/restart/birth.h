@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "resource/rights.h"
 #include "restart/target.h"
 
 namespace stasis::restart {
@@ -23,6 +24,8 @@ struct NewbornPlan {
   // Capabilities that let it choose the ids of its threads survive the exec; finish_process() sets
   // the saved ones.
   bool keep_capabilities = false;
+  // Whom it becomes before its program is looked up; nullptr: it stays who we are.
+  const resource::Identity* user = nullptr;
 };
 
 // Where parked descriptors lie in the targets: for each of `ours` a number that is neither among

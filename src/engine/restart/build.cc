@@ -3,6 +3,7 @@
 #include "restart/build.h"
 
 #include "resource/restore.h"
+#include "restart/become.h"
 #include "restart/control_blocks.h"
 #include "restart/descriptors.h"
 #include "restart/groups.h"
@@ -19,6 +20,7 @@ using Pass = Result<void> (*)(BuildState& state, size_t process);
 // Each pass is done for all processes before the next one begins: all are complete before any of
 // them runs.
 constexpr Pass kPasses[] = {
+    take_rights,     // user and group ids, before anything of the image is asked for
     rebuild_memory,  // areas, contents, vdso home
     rebuild_control_block,
     place_descriptors,   // needs no limit on their number yet
@@ -31,17 +33,8 @@ constexpr Pass kPasses[] = {
 
 // Everything that the targets are to inherit exists before the first of them: open files, files
 // behind mappings, and the image itself where they can read from it.
-Result<std::vector<int>> collect_descriptors(BuildState& state) {
+std::vector<int> collect_descriptors(BuildState& state) {
   resource::RestoreContext& context = state.context;
-  for (const model::Process& process : context.image.processes) {
-    for (const model::Vma& vma : process.memory.vmas) {
-      if (!vma.resource) continue;
-      if (std::holds_alternative<model::SharedMemory>(context.image.resources[*vma.resource])) {
-        continue;
-      }
-      TRY(resource::mapping_descriptor(*vma.resource, maps_writable_shared(vma), context));
-    }
-  }
   std::vector<int> descriptors = state.open_files;
   for (const auto& [key, fd] : context.made) descriptors.push_back(fd.get());
   if (state.raw.fd >= 0) descriptors.push_back(state.raw.fd);
@@ -69,7 +62,7 @@ void settle_family(BuildState& state) {
 }
 
 Result<Built> bring_up(BuildState& state) {
-  TRY(give_birth(state, TRY(collect_descriptors(state))));
+  TRY(give_birth(state, collect_descriptors(state)));
   TRY(form_groups(state));
   TRY(end_transients(state));
   settle_family(state);
@@ -83,13 +76,31 @@ Result<Built> bring_up(BuildState& state) {
   return describe(state);
 }
 
+// Every path of the image is used here, with the rights of its users: open files, and what areas
+// map, asked for now so that nothing is left to be opened later.
+Result<resource::Restored> create_files(resource::RestoreContext& context) {
+  const resource::Acting acting = TRY(resource::act_for_all(context));
+  resource::Restored restored = TRY(resource::create_open_files(context));
+  for (const model::Process& process : context.image.processes) {
+    for (const model::Vma& vma : process.memory.vmas) {
+      if (!vma.resource) continue;
+      if (std::holds_alternative<model::SharedMemory>(context.image.resources[*vma.resource])) {
+        continue;
+      }
+      TRY(resource::mapping_descriptor(*vma.resource, maps_writable_shared(vma), context));
+    }
+    if (process.executable) (void)executable_of(context, process);
+  }
+  return restored;
+}
+
 }  // namespace
 
 Result<Built> build(resource::RestoreContext& context, const RawAccess& raw,
                     const BuildOptions& options) {
   if (context.image.processes.empty()) return fail(EINVAL, "the image holds no process");
   BuildState state{.context = context, .raw = raw, .options = options};
-  const resource::Restored restored = TRY(resource::create_open_files(context));
+  const resource::Restored restored = TRY(create_files(context));
   for (const UniqueFd& file : restored.open_files) state.open_files.push_back(file.get());
 
   auto built = bring_up(state);

@@ -37,6 +37,9 @@ struct BuildOptions {
   i64 short_walk_ms = kShortWalkMs, long_walk_ms = kLongWalkMs;
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
+  // False: the image is not root's (restart/trust.h). Its processes take its user's ids as soon as
+  // they exist and get nothing that he could not have had by himself.
+  bool trusted = true;
   bool parent_is_caller = false;  // CLONE_PARENT: the root becomes our parent's child
   int signal = 0;                 // BLCR's signal after restart; 0: none
   Pid requester = 0;              // whom callbacks are told of; 0: this process

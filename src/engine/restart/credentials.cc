@@ -189,4 +189,16 @@ trace::Script credentials_script(const model::Credentials& saved, const model::C
   return script;
 }
 
+trace::Script ids_script(const model::Credentials& saved, const model::Credentials& now) {
+  trace::Script script;
+  add_ids(saved, now, script);
+  // A change of the user empties the effective set. What was permitted stays (PR_SET_KEEPCAPS).
+  model::Credentials kept = now;
+  kept.effective = now.permitted;
+  if (script.empty()) return script;
+  add_capabilities(kept, now, script);
+  script.call("keep capabilities no more", SYS_prctl, {u64{PR_SET_KEEPCAPS}, u64{0}});
+  return script;
+}
+
 }  // namespace stasis::restart

@@ -24,4 +24,8 @@ std::vector<Refusal> credential_obstacles(const model::Credentials& saved,
 trace::Script credentials_script(const model::Credentials& saved, const model::Credentials& now,
                                  bool own_namespace);
 
+// User and group ids alone, of one thread; capabilities that `now` has are kept until the script
+// above.
+trace::Script ids_script(const model::Credentials& saved, const model::Credentials& now);
+
 }  // namespace stasis::restart

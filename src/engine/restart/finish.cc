@@ -14,7 +14,6 @@
 #include "arch/call_class.h"
 #include "arch/cpu_features.h"
 #include "base/sys.h"
-#include "proc/status.h"
 #include "restart/attributes.h"
 #include "restart/credentials.h"
 #include "restart/passes.h"
@@ -101,23 +100,6 @@ class Finish {
     return {};
   }
 
-  Result<void> give_up_rights() {
-    const bool own_namespace = TRY(in_own_user_namespace());
-    model::Credentials now = credentials_of(TRY(proc::read_status(target_.pid())));
-    if (!own_namespace) now.securebits = TRY(own_securebits());
-    std::vector<ThreadScript> scripts;
-    for (const Live& live : live_) {
-      scripts.push_back({live.tid, last_thread_script(process_, *live.saved, now, own_namespace)});
-    }
-    // A first thread that is to end stays visible as a zombie: with no rights that the others lack.
-    if (process_.threads.front().zombie) {
-      scripts.push_back(
-          {target_.pid(), credentials_script(process_.credentials, now, own_namespace)});
-    }
-    (void)TRY(target_.run_together(scripts));
-    return {};
-  }
-
   Result<void> prime_calls() {
     call_at_ = TRY(lasting_call_instruction(target_));
     const ClockShift shift = shift_for(state_.context.image.origin);
@@ -154,17 +136,6 @@ class Finish {
   }
 
  private:
-  Result<bool> in_own_user_namespace() {
-    if (state_.way != IdWay::kNamespaces) return false;  // root needs none even then
-    const std::string theirs = TRY(sys::read_link(fmt::format("/proc/{}/ns/user", target_.pid())));
-    return theirs != state_.user_namespace;
-  }
-
-  static Result<u32> own_securebits() {
-    return static_cast<u32>(
-        TRY(sys::check(::prctl(PR_GET_SECUREBITS, 0, 0, 0, 0), "read", "our secure bits")));
-  }
-
   std::optional<std::array<i64, 2>> absolute_time(const Live& live) {
     const RemoteAddr at = absolute_timeout(*live.saved, live.registers);
     if (!at) return std::nullopt;
@@ -258,7 +229,7 @@ Result<void> finish_all(BuildState& state, size_t index) {
   TRY(rebuild_timers(state, index));
   TRY(finish.queue_signals());
   TRY(finish.limits());
-  TRY(finish.give_up_rights());
+  TRY(finish_rights(state, index));
   TRY(finish.prime_calls());
   TRY(finish.last_calls());
   return finish.restore_state();

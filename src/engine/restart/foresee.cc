@@ -14,6 +14,7 @@
 #include <set>
 
 #include "base/sys.h"
+#include "resource/restore.h"
 #include "restart/layout.h"
 #include "restart/passes.h"
 #include "restart/proc_paths.h"
@@ -98,10 +99,15 @@ void check_io_priority(const model::Process& process, const Machine& machine,
   }
 }
 
-// A restart has its own nice value; that of who saves says nothing of it.
+// A restart has its own nice value and limits; those of the shell that saves say nothing of them,
+// but for what an administrator grants to a user (limits.conf(5)).
 Result<Machine> expected_machine() {
   Machine machine = TRY(this_machine());
   machine.nice = std::min(machine.nice, 0);
+  for (model::ResourceLimit& limit : machine.limits) {
+    if (limit.which == RLIMIT_NICE || limit.which == RLIMIT_RTPRIO) continue;
+    limit.soft = limit.hard = ~u64{0};
+  }
   return machine;
 }
 
@@ -143,12 +149,14 @@ std::vector<Refusal> directory_obstacles(const model::Image& image,
                                          const resource::RestoreContext& context) {
   std::vector<Refusal> refusals;
   const std::set<Pid> ids = ids_of(image);
-  for (const model::Process& process : image.processes) {
+  for (size_t i = 0; i < image.processes.size(); ++i) {
+    const model::Process& process = image.processes[i];
     const std::string path = context.relocate(process.working_directory);
     if (ids.contains(process_of_path(path))) continue;  // there when the process is
     const std::string subject =
         fmt::format("the working directory {} of {}", path, name_of(process));
-    const auto status = sys::stat(path);
+    const auto acting = resource::act_for_process(i, context);
+    const auto status = acting ? sys::stat(path) : Result<struct stat>(acting.error());
     if (!status) {
       refusals.push_back({subject, status.error().message(),
                           "make the directory again, or use --relocate if it is somewhere else now",

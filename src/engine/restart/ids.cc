@@ -55,6 +55,7 @@ Result<Cradle> prepare(BuildState& state, const Nursery& nursery) {
   rlimit limit = {};
   TRY(sys::check(::getrlimit(RLIMIT_NOFILE, &limit), "ask for", "the limit of open files"));
   const auto most = static_cast<int>(std::min<u64>(limit.rlim_max, 1 << 20));
+  if (!state.options.trusted) cradle.plan.user = state.context.rights.only();
   cradle.plan.parking = TRY(plan_parking(nursery.descriptors, std::move(taken), most));
   state.inherited.clear();
   for (const Parking& parking : cradle.plan.parking) {
@@ -219,10 +220,10 @@ Result<Nursery> make_nursery(BuildState& state, const std::vector<int>& descript
   Nursery nursery;
   nursery.parent = state.options.parent_is_caller ? Parent::kOurParent : Parent::kUs;
   nursery.scratch = TRY(choose_scratch(image, Target::scratch_length(threads)));
-  nursery.executable = executable_of(state, image.processes.front());
+  nursery.executable = executable_of(state.context, image.processes.front());
   nursery.descriptors = descriptors;
   for (const model::Process& process : image.processes) {
-    const int executable = executable_of(state, process);
+    const int executable = executable_of(state.context, process);
     if (executable >= 0) nursery.descriptors.push_back(executable);
   }
   return nursery;

@@ -8,10 +8,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
+#include "base/guard.h"
 #include "restart/memory_plan.h"
 
 namespace stasis::restart {
@@ -95,8 +96,8 @@ class Workers {
     std::vector<std::thread> others;
     try {
       for (size_t i = 1; i < count; ++i) others.emplace_back([this] { work(); });
-    } catch (const std::system_error&) {
-      // A limit, or namespaces.cc: those that are there do the work.
+    } catch (const std::exception&) {
+      // A limit, no memory, or namespaces.cc: those that are there do the work.
     }
     work();
     for (std::thread& other : others) other.join();
@@ -107,12 +108,15 @@ class Workers {
   void work() {
     Bytes buffer;
     for (size_t i = next_++; i < batches_.size() && !failed_; i = next_++) {
-      note(copy_batch(copy_, batches_[i], buffer), batches_[i]);
+      note(guarded("restore memory", [&] { return copy_batch(copy_, batches_[i], buffer); }),
+           batches_[i]);
     }
   }
   void note(Result<void> result, Batch batch) {
     const std::lock_guard lock(mutex_);
-    if (result && copy_.done) result = copy_.done(bytes_of(batch));
+    if (result && copy_.done) {
+      result = guarded("restore memory", [&] { return copy_.done(bytes_of(batch)); });
+    }
     if (result) return;
     if (!failed_) result_ = std::move(result);
     failed_ = true;

@@ -81,8 +81,16 @@ Result<void> create_shared_regions(Target& target, const model::Image& image,
 // Also patches libc's cached tids when ids are new (IdWay::kNew).
 Result<void> rebuild_memory(BuildState& state, size_t process);
 
+// --- rights.cc ---
+// The user and group ids of the image, for every thread, before anything of the image happens in
+// the process: owners of descriptors (F_SETOWN), timers and limits are asked for with the right
+// ids. An image that is not root's takes everything at once and keeps nothing of ours.
+Result<void> take_rights(BuildState& state, size_t process);
+// Capabilities and all that is left, and then the working directory, which is looked up with them.
+Result<void> finish_rights(BuildState& state, size_t process);
+
 // --- attributes.cc: what belongs to the process as a whole, but for descriptors and memory ---
-// cwd, umask, personality, limits, actions, timers, pending signals, dumpable, ...
+// umask, personality, limits, actions, timers, pending signals, dumpable, ...
 Result<void> rebuild_attributes(BuildState& state, size_t process);
 
 // --- threads.cc: what each thread sets for itself ---

@@ -277,8 +277,9 @@ Result<Machine> this_machine() {
 }
 
 std::vector<Refusal> validate(const model::Image& image, const BuildOptions& options) {
-  const auto machine = this_machine();
+  auto machine = this_machine();
   if (!machine) return {{"this machine", machine.error().message(), ""}};
+  if (!options.trusted) machine = for_the_user(std::move(*machine));
   std::vector<Refusal> refusals = machine_obstacles(image, *machine, options.ignore_cpu_features);
   const auto add = [&](std::vector<Refusal> more) {
     refusals.insert(refusals.end(), more.begin(), more.end());

@@ -33,6 +33,9 @@ Result<Machine> this_machine();
 std::vector<Refusal> machine_obstacles(const model::Image& image, const Machine& machine,
                                        bool ignore_cpu_features);
 std::vector<Refusal> memory_obstacles(const model::Image& image, const Machine& machine);
+// The machine for an image that may ask only for what its user could have had: of our capabilities
+// those are left that let us become him. Limits and priorities are then compared with our own.
+Machine for_the_user(Machine machine);
 std::vector<Refusal> process_obstacles(const model::Process& process, const Machine& machine);
 
 }  // namespace stasis::restart

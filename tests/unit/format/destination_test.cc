@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -85,7 +87,6 @@ TEST_CASE("atomic: the old file stays until commit, then is replaced") {
   auto to = Destination::create(folder / "c", {});
   REQUIRE(to);
   CHECK(to->path() == folder / "c");
-  CHECK(to->written_path() == folder / ".c.tmp");
   write(*to, "new");
   CHECK(get(folder / "c") == "old");
   REQUIRE(to->commit());
@@ -93,25 +94,73 @@ TEST_CASE("atomic: the old file stays until commit, then is replaced") {
   CHECK(folder.names() == Names{"c"});
 }
 
-TEST_CASE("atomic: what a killed writer left is replaced, a writer at work is not") {
+TEST_CASE("atomic: a foreign temporary name does not block, two writers do not meet") {
   const Folder folder;
-  put(folder / ".c.tmp", "left");
-  ::chmod((folder / ".c.tmp").c_str(), 0400);
+  put(folder / ".c.tmp", "foreign");
+  fs::create_directory(folder / ".c.tmp.d");
   auto to = Destination::create(folder / "c", {});
   REQUIRE(to);
-  CHECK(code_of(Destination::create(folder / "c", {})) == EBUSY);
+  auto other = Destination::create(folder / "c", {});
+  REQUIRE(other);
+  write(*to, "one");
+  write(*other, "two");
+  REQUIRE(other->commit());
+  CHECK(get(folder / "c") == "two");
   REQUIRE(to->commit());
-  CHECK(Destination::create(folder / "c", {}));
+  CHECK(get(folder / "c") == "one");
+  CHECK(get(folder / ".c.tmp") == "foreign");
+  CHECK(folder.names() == Names{".c.tmp", ".c.tmp.d", "c"});
 }
 
-TEST_CASE("atomic: a temporary file that somebody replaced is not given the name") {
+TEST_CASE("the folder that was opened is written to, whatever has its name later") {
   const Folder folder;
-  auto to = Destination::create(folder / "c", {});
-  REQUIRE(to);
-  fs::remove(folder / ".c.tmp");
-  put(folder / ".c.tmp", "foreign");
-  CHECK(code_of(to->commit()) == EBUSY);
-  CHECK(folder.names() == Names{".c.tmp"});
+  fs::create_directory(folder / "real");
+  fs::create_directory(folder / "planted");
+  put(folder / "planted/c", "precious");
+  for (const CreationPolicy policy : kAllPolicies) {
+    auto to = Destination::create(folder / "real/c", {.policy = policy});
+    REQUIRE(to);
+    fs::rename(folder / "real", folder / "moved");
+    fs::create_directory_symlink(folder / "planted", folder / "real");
+    write(*to, "new");
+    REQUIRE(to->commit());
+    CHECK(get(folder / "planted/c") == "precious");
+    CHECK(get(folder / "moved/c") == "new");
+    fs::remove(folder / "moved/c");
+    fs::remove(folder / "real");
+    fs::rename(folder / "moved", folder / "real");
+  }
+}
+
+TEST_CASE("what another user put at the name is never written") {
+  if (::geteuid() != 0) return;  // only root can play two users
+  constexpr uid_t kStranger = 1002;
+  const Folder folder;
+  REQUIRE(::chmod((folder / ".").c_str(), 01777) == 0);
+  for (const CreationPolicy policy : kAllPolicies) {
+    const std::string fifo = folder / "f";
+    REQUIRE(::mkfifo(fifo.c_str(), 0666) == 0);
+    REQUIRE(::chown(fifo.c_str(), kStranger, kStranger) == 0);
+    const auto reader = sys::open(fifo, O_RDONLY | O_NONBLOCK);
+    REQUIRE(reader);
+    CHECK(code_of(Destination::create(fifo, {.policy = policy})) == EPERM);
+    fs::remove(fifo);
+  }
+  const std::string file = folder / "c";
+  put(file, "theirs");
+  REQUIRE(::chown(file.c_str(), kStranger, kStranger) == 0);
+  const auto theirs = sys::open(file, O_RDONLY);
+  REQUIRE(theirs);
+  for (const CreationPolicy policy : {CreationPolicy::kAtomic, CreationPolicy::kClobber}) {
+    auto to = Destination::create(file, {.policy = policy});
+    REQUIRE(to);
+    write(*to, "secret");
+    REQUIRE(to->commit());
+    CHECK(sys::lstat(file).take_value().st_uid == 0);
+    std::byte got[8];
+    CHECK(sys::pread_some(theirs->get(), got, 0).take_value() == 6);
+    CHECK(std::memcmp(got, "theirs", 6) == 0);
+  }
 }
 
 TEST_CASE("backup: numbers, and a name of one's own") {
@@ -136,24 +185,25 @@ TEST_CASE("backup: numbers, and a name of one's own") {
   CHECK(get(folder / "c") == "4");
 }
 
-TEST_CASE("clobber: the file itself is written; one that may not be written is replaced") {
+TEST_CASE(
+    "clobber: the file itself is written; one with another name or that may not be is replaced") {
   const Folder folder;
   put(folder / "c", "old and longer");
   ::chmod((folder / "c").c_str(), 0644);
-  fs::create_hard_link(folder / "c", folder / "link");
+  const u64 inode = sys::lstat(folder / "c").take_value().st_ino;
   auto to = Destination::create(folder / "c", {.policy = CreationPolicy::kClobber});
   REQUIRE(to);
-  CHECK(to->written_path() == folder / "c");
   write(*to, "new");
   REQUIRE(to->commit());
-  CHECK(get(folder / "link") == "new");
+  CHECK(sys::lstat(folder / "c").take_value().st_ino == inode);
   CHECK(mode_of(folder / "c") == 0400);
-  if (::geteuid() == 0) return;  // root may write everything
+  fs::create_hard_link(folder / "c", folder / "link");
   auto again = Destination::create(folder / "c", {.policy = CreationPolicy::kClobber});
   REQUIRE(again);
   REQUIRE(again->commit());
-  CHECK(get(folder / "link") == "new");
-  CHECK(get(folder / "c").empty());
+  CHECK(sys::lstat(folder / "link").take_value().st_ino == inode);
+  CHECK(sys::lstat(folder / "link").take_value().st_size == 3);
+  CHECK(sys::lstat(folder / "c").take_value().st_size == 0);
 }
 
 TEST_CASE("noclobber: EEXIST") {

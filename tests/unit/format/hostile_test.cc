@@ -1,7 +1,10 @@
 // Files made to hurt the reader: all checksums are right, what they protect is not.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -42,6 +45,65 @@ int with_cbor(const std::vector<u8>& cbor) {
   Forgery forgery;
   forgery.set_cbor(bytes_from(cbor));
   return outcome(forgery.bytes());
+}
+
+// While it lives, this process cannot have more than 32 MiB of memory beyond what it has. Not with
+// the address sanitizer, which reserves terabytes.
+class LittleMemory {
+ public:
+  LittleMemory() {
+#ifndef __SANITIZE_ADDRESS__
+    const auto pages = sys::read_file("/proc/self/statm");
+    REQUIRE(pages);
+    REQUIRE(::getrlimit(RLIMIT_AS, &before_) == 0);
+    const rlimit now{std::stoull(*pages) * kPageSize + (u64{32} << 20), before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_AS, &now) == 0);
+#endif
+  }
+  ~LittleMemory() {
+#ifndef __SANITIZE_ADDRESS__
+    (void)::setrlimit(RLIMIT_AS, &before_);
+#endif
+  }
+  LittleMemory(const LittleMemory&) = delete;
+
+ private:
+  [[maybe_unused]] rlimit before_{};
+};
+
+// Of a file that is a hole between its header and `footer`, which is right but for `change`.
+template <class Change>
+Result<OpenedImage> with_holes(u64 size, Change change) {
+  Forgery forgery;
+  Footer footer = forgery.footer();
+  footer.file_bytes = size;
+  change(footer);
+  UniqueFd file = file_of(encode(forgery.header));
+  REQUIRE(::ftruncate(file.get(), static_cast<off_t>(size)) == 0);
+  REQUIRE(sys::pwrite_all(file.get(), encode(footer), size - kFooterBytes));
+  const LittleMemory little;
+  return open_image(std::move(file));
+}
+
+// CBOR of a good manifest with one member more, whose value is `value`.
+Bytes with_member(std::string_view name, const Bytes& value) {
+  std::vector<u8> cbor = json::to_cbor(manifest_of(one_area(1)));
+  REQUIRE(cbor[0] >= 0xa0);
+  REQUIRE(cbor[0] < 0xb7);
+  ++cbor[0];
+  cbor.push_back(static_cast<u8>(0x60 + name.size()));
+  cbor.insert(cbor.end(), name.begin(), name.end());
+  Bytes out = bytes_from(cbor);
+  out.insert(out.end(), value.begin(), value.end());
+  return out;
+}
+
+int with_little_memory(const Bytes& cbor) {
+  Forgery forgery;
+  forgery.set_cbor(cbor);
+  UniqueFd file = file_of(forgery.bytes());
+  const LittleMemory little;
+  return code_of(open_image(std::move(file)));
 }
 
 template <class Change>
@@ -151,6 +213,106 @@ TEST_CASE("a small manifest that unpacks to very much") {
   const std::vector<u8> head{0x9a, 0x00, 0x7f, 0xff, 0xfb};
   std::copy(head.begin(), head.end(), small_items.begin());
   CHECK(with_cbor(small_items) == EINVAL);
+}
+
+TEST_CASE("sizes that are holes in the file cost no memory") {
+  constexpr u64 kSize = u64{1} << 42;
+  const auto index = with_holes(kSize, [](Footer& f) {
+    f.manifest_at = kSize / 2;
+    f.index_at = f.manifest_at + f.manifest_stored;
+    f.index_at += (kSize - kFooterBytes - f.index_at) % kIndexEntryBytes;
+    f.manifest_at = f.index_at - f.manifest_stored;
+    f.frames = (kSize - kFooterBytes - f.index_at) / kIndexEntryBytes;
+  });
+  CHECK(code_of(index) == EIO);
+  const auto manifest = [](u64 size, u64 length) {
+    return with_holes(size, [size, length](Footer& f) {
+      f.manifest_at = kHeaderBytes;
+      f.index_at = size - kFooterBytes;
+      f.manifest_stored = f.index_at - f.manifest_at;
+      f.manifest_length = length;
+      f.frames = 0;
+    });
+  };
+  CHECK(code_of(manifest(kSize, u64{1} << 30)) == EIO);  // more than such a length can be
+  CHECK(code_of(manifest(u64{1} << 27, u64{1} << 28)) == EIO);
+  CHECK(code_of(manifest(u64{1} << 27, u64{1} << 62)) == EIO);
+}
+
+TEST_CASE("what is not known is read past without memory, however large it is") {
+  std::mt19937_64 random(7);
+  Bytes array{std::byte{0x9a}, std::byte{0x04}, std::byte{0}, std::byte{0}, std::byte{0}};
+  for (size_t i = 0; i < size_t{0x04000000}; ++i) array.push_back(std::byte(random() % 24));
+  CHECK(with_little_memory(with_member("later", array)) == 0);
+  array[0] = std::byte{0x5a};  // a string of as many bytes
+  CHECK(with_little_memory(with_member("later", array)) == 0);
+  array[0] = std::byte{0x9a};
+  CHECK(with_little_memory(with_member("!later", array)) == EINVAL);
+  CHECK(with_little_memory(with_member("spaces", array)) == EINVAL);
+}
+
+TEST_CASE("what is not known is as strict as what is") {
+  const auto later = [](const std::vector<u8>& value) {
+    return with_little_memory(with_member("later", bytes_from(value)));
+  };
+  CHECK(later({0x82, 0x01, 0xa1, 0x61, 'a', 0xf6}) == 0);
+  CHECK(later(std::vector<u8>(100, 0x81)) == EINVAL);     // nested too deep
+  CHECK(later(std::vector<u8>(100000, 0x9f)) == EINVAL);  // indefinite
+  CHECK(later({0xa1, 0x01, 0x01}) == EINVAL);             // a number as name
+  CHECK(later({0xa1, 0x61, 'a', 0xa1, 0x01, 0x01}) == EINVAL);
+  CHECK(later({0xc0, 0x01}) == EINVAL);                    // a tag
+  CHECK(later({0xfb, 0, 0, 0, 0, 0, 0, 0, 0}) == EINVAL);  // floating point
+  CHECK(later({0x82, 0x01}) == EINVAL);                    // ends early
+  CHECK(later({0x01, 0x01}) == EINVAL);                    // something behind it
+  CHECK(later({0xbb, 0xff, 0, 0, 0, 0, 0, 0, 0}) == EINVAL);
+}
+
+TEST_CASE("a list that takes much more memory than bytes of the file is refused") {
+  Bytes groups{std::byte{0x9a}, std::byte{0x04}, std::byte{0}, std::byte{0}, std::byte{0}};
+  groups.resize(groups.size() + 0x04000000);
+  Forgery forgery;
+  json manifest = manifest_of(one_area(1));
+  manifest["processes"][0]["credentials"].erase("groups");
+  std::vector<u8> cbor = json::to_cbor(manifest);
+  const std::string name = "credentials";
+  const auto at = std::search(cbor.begin(), cbor.end(), name.begin(), name.end()) + 11;
+  *at = static_cast<u8>(*at + 1);
+  std::vector<u8> member{0x66, 'g', 'r', 'o', 'u', 'p', 's'};
+  for (const std::byte each : groups) member.push_back(std::to_integer<u8>(each));
+  cbor.insert(at + 1, member.begin(), member.end());
+  CHECK(with_little_memory(bytes_from(cbor)) == EIO);  // it unpacks to very much
+}
+
+TEST_CASE("members of a wrong shape are told by their path") {
+  const auto message = [](auto change) {
+    json manifest = manifest_of(one_area(1));
+    change(manifest["processes"][0]);
+    Forgery forgery;
+    forgery.set_manifest(manifest);
+    const auto image = opened(forgery.bytes());
+    return image ? std::string() : image.error().message();
+  };
+  CHECK(message([](json& p) { p["threads"][0]["tid"] = "seven"; }) ==
+        "manifest: processes: [0]: threads: [0]: tid: expected an integer, found string");
+  CHECK(message([](json& p) { p["pid"] = u64{1} << 31; }) ==
+        "manifest: processes: [0]: pid: 2147483648 is out of range");
+  CHECK(message([](json& p) { p["pid"] = -(i64{1} << 31) - 1; }) ==
+        "manifest: processes: [0]: pid: -2147483649 is out of range");
+  CHECK(!message([](json& p) { p["pid"] = ~u64{0}; }).empty());
+  CHECK(!message([](json& p) { p["pid"] = 1.5; }).empty());
+  CHECK(!message([](json& p) { p["umask"] = -1; }).empty());
+  CHECK(message([](json& p) { p.erase("umask"); }) ==
+        "manifest: processes: [0]: 'umask' is missing");
+  CHECK(message([](json& p) { p["umask"] = nullptr; }) ==
+        "manifest: processes: [0]: umask: expected an integer, found null");
+}
+
+TEST_CASE("a member that is there twice is refused") {
+  const auto twice = [](std::string_view name, u8 value) {
+    return with_little_memory(with_member(name, bytes_from({value})));
+  };
+  CHECK(twice("spaces", 0x80) == EINVAL);
+  CHECK(twice("later", 0x80) == 0);
 }
 
 TEST_CASE("manifests that break the rules of the model") {

@@ -1,0 +1,47 @@
+// A directory in which something is made under a name and loses the name again (files, fifos and
+// directories that had been removed). The directory is opened once and names are used relative to
+// it, so that a directory or link put in its place meanwhile changes nothing; what is opened is
+// checked to be what was made.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "base/unique_fd.h"
+#include "resource/handler.h"
+
+namespace stasis::resource {
+
+class WorkFolder {
+ public:
+  // Symbolic links on the way are followed with the rights of whoever acts (resource/rights.h).
+  static Result<WorkFolder> open(const std::string& path);
+
+  // Each: a new thing of mode 0600 (0700), opened with `flags`, whose name is gone again. The name
+  // is `name` where that is free, else one that cannot be guessed.
+  [[nodiscard]] Result<UniqueFd> removed_file(const std::string& name, int flags) const;
+  [[nodiscard]] Result<UniqueFd> removed_fifo(const std::string& name) const;
+  [[nodiscard]] Result<UniqueFd> removed_directory(const std::string& name, int flags) const;
+  // A new fifo (mode 0600) that keeps its name, opened O_RDWR | O_NONBLOCK. EEXIST: name in use.
+  [[nodiscard]] Result<UniqueFd> new_fifo(const std::string& name) const;
+
+ private:
+  explicit WorkFolder(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  [[nodiscard]] Result<UniqueFd> file(const std::string& name, int flags) const;
+  [[nodiscard]] Result<UniqueFd> fifo(const std::string& name, bool keep) const;
+  [[nodiscard]] Result<UniqueFd> directory(const std::string& name, int flags) const;
+  [[nodiscard]] Result<void> remove(const std::string& name, int fd, int flags) const;
+  [[nodiscard]] std::string full(const std::string& name) const { return path_ + "/" + name; }
+
+  UniqueFd fd_;
+  std::string path_;  // for messages
+};
+
+// Owner, group and permissions of something that was made again, by its descriptor. Set-id bits
+// come back only where the file belongs again to whom it belonged and that is who acts; what could
+// not be given back becomes a note.
+Result<void> give_permissions(int fd, const model::FileIdentity& saved, const std::string& name,
+                              RestoreContext& context);
+
+}  // namespace stasis::resource

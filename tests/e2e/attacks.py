@@ -257,7 +257,7 @@ def privileges(case):
     for change, words in ((f"limit=7:{hard}", "hard limit of open files"), ("nice=-10", "nice -10"),
                           ("fifo-priority=10", "real-time priority"),
                           ("io-priority=8196", "real-time I/O priority"),
-                          ("alarm-clock", "wakes the machine")):
+                          ("alarm-clock", "may wake the machine")):
         job.refused(job.forged(change), words)
     _, pid = job.restarted(job.forged("oom=-900"))
     check(int(read(f"/proc/{pid}/oom_score_adj")) > -900, "spared by the OOM killer")

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 from cli_cases_restart import resume
-from cli_targets import check, idle, looks_alive, wait_state
+from cli_targets import check, free_pid, idle, looks_alive, wait_state
 from harness import Failed, Skipped, inside, read, status_field, until
 
 USER = 1001
@@ -149,6 +149,7 @@ def no_way_to_ids(case):
 
 def walk_without_namespaces(case):
     """Where there are no namespaces, the counter is walked; a signal ends the walk."""
+    until(lambda: free_pid() > 300, "ids that the counter comes back to")
     target = idle(case, data=case.file("data"))
     image = case.checkpoint_kill(target, target.pid)
     line = without_namespaces(case, image, "-v")
@@ -242,6 +243,6 @@ def numbers_with_new_ids(case):
 
 
 ID_CASES = [namespaces_say_nothing, pid_as_the_program_sees_it, pid_here_wins,
-            restart_at_work, checkpoint_of_a_restart_at_work,
+            second_restart_in_namespaces, restart_at_work, checkpoint_of_a_restart_at_work,
             no_way_to_ids, walk_without_namespaces, file_capability, ambient_capability,
             numbers_with_new_ids]

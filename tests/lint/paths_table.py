@@ -6,7 +6,7 @@ import re
 
 ROOMS = ("src/engine/resource/", "src/engine/restart/", "src/engine/format/", "src/cli/")
 CALLS = re.compile(
-    r"\bsys::(open|open_at|stat|lstat|read_link|read_file|read_bytes|write_file|list_directory)\("
+    r"\bsys::(open|open_at|open_of_type|stat|lstat|read_link|read_file|read_bytes|write_file|list_directory)\("
     r"|(?<!\w)::(open|openat|openat2|fstatat|mkdir|mkdirat|mkfifo|mkfifoat|mknod|mknodat|link|linkat|unlink|"
     r"unlinkat|rename|renameat|renameat2|rmdir|chmod|fchmodat|chown|lchown|fchownat|symlink|symlinkat|"
     r"truncate|access|faccessat|statfs|inotify_add_watch|readlink|mkstemp|mkostemp|opendir|chdir|"

@@ -119,6 +119,7 @@ Result<RestartReport> rebuild(RestartRequest request) {
   if (options.restore_pids) {
     lock = TRY(ImageLock::take(request.source.get(), request.name, !options.namespaces_if_held));
   }
+  options.image_lock = lock.fd();
   format::OpenedImage opened = TRY(format::open_image(std::move(request.source)));
   TRY(format::check_frames(opened).context(request.name));
   restart::Trust trust =
@@ -134,9 +135,14 @@ Result<RestartReport> rebuild(RestartRequest request) {
                                    .made = {},
                                    .notes = std::move(trust.notes),
                                    .rights = {}};
-  context.rights = resource::rights_of(opened.image, TRY(resource::own_identity()),
-                                       trust.honour_capabilities, trust.full);
+  const auto decide_rights = [&]() -> Result<void> {
+    context.rights = resource::rights_of(opened.image, TRY(resource::own_identity()),
+                                         trust.honour_capabilities, trust.full);
+    return {};
+  };
+  TRY(decide_rights());
   resource::prefer_files_in_place(opened.image, context);
+  TRY(decide_rights());  // of files that are found by their paths now
   const std::vector<Refusal> refusals = obstacles(context, options);
   if (!refusals.empty()) {
     return refused(fmt::format("{} cannot be restarted here", request.name), refusals);

@@ -178,7 +178,10 @@ void prefer_files_in_place(model::Image& image, const RestoreContext& context) {
     const auto acting = act_for(i, context);
     if (!acting) continue;
     if (file->fallback) {
-      if (sys::lstat(context.relocate(file->path))) file->content.reset();
+      // What may not be looked at is not gone: opening it says so.
+      const auto found = sys::lstat(context.relocate(file->path));
+      const int code = found ? 0 : found.error().code;
+      if (code != ENOENT && code != ENOTDIR) file->content.reset();
       continue;
     }
     FileUse use = use_of(image, i);
@@ -200,7 +203,11 @@ std::vector<Refusal> lasting_obstacles(const RestoreContext& context) {
 
 Result<Restored> create_open_files(RestoreContext& context) {
   Restored restored;
-  const OtherWriters writers = other_writers(context);
+  const auto find_writers = [&]() -> Result<OtherWriters> {
+    const Acting acting = TRY(act_for_all(context));
+    return other_writers(context);
+  };
+  const OtherWriters writers = TRY(find_writers());
   TRY(create_all(context, restored));
   TRY(check_process_locks(restored, context));
   const auto count = static_cast<model::ResourceIndex>(context.image.resources.size());

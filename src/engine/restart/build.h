@@ -35,6 +35,8 @@ struct BuildOptions {
   // How long a walk of the pid counter may take where namespaces would do, and where nothing else
   // does. 0: no walk.
   i64 short_walk_ms = kShortWalkMs, long_walk_ms = kLongWalkMs;
+  // To be held by namespaces as long as somebody lives there; -1: none.
+  int image_lock = -1;
   bool restore_group = false, restore_session = false;
   bool ignore_cpu_features = false;
   // False: the image is not root's (restart/trust.h). Its processes take its user's ids as soon as

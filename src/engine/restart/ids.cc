@@ -148,8 +148,8 @@ Result<Attempt> by_counter(BuildState& state, const Nursery& nursery, Rung rung)
 Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
   Cradle cradle = TRY(prepare(state, nursery));
   cradle.plan.keep_capabilities = true;
-  const auto pid =
-      clone_newborn_in_namespaces(cradle.plan, cradle.gate, nursery.parent, state.process(0).pid);
+  const auto pid = clone_newborn_in_namespaces(cradle.plan, cradle.gate, nursery.parent,
+                                               state.process(0).pid, state.options.image_lock);
   if (!pid) return failed(pid.error());
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
   TRY(make_all(state, IdDemand::kSetTid));

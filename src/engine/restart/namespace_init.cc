@@ -79,7 +79,7 @@ void reap() {
 
 }  // namespace
 
-void live_as_init(int helper, Mounts mounts) {
+void live_as_init(int helper, int kept, Mounts mounts) {
   (void)::prctl(PR_SET_NAME, "stasis-init", 0, 0, 0);
   (void)::setsid();
   (void)::chdir("/");
@@ -93,8 +93,12 @@ void live_as_init(int helper, Mounts mounts) {
       ::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
     report = {NamespaceStep::kMount, sys::last_code(), 0};
   }
-  (void)::dup2(helper, 0);
-  (void)::syscall(SYS_close_range, 1U, ~0U, 0U);
+  // At numbers that neither of the two has.
+  const int door = ::fcntl(helper, F_DUPFD_CLOEXEC, 3);
+  const int held = kept >= 0 ? ::fcntl(kept, F_DUPFD_CLOEXEC, 3) : -1;
+  (void)::dup2(door, 0);
+  if (held >= 0) (void)::dup2(held, 1);
+  (void)::syscall(SYS_close_range, held >= 0 ? 2U : 1U, ~0U, 0U);
   if (!send_message(0, report) || report.code != 0) ::_exit(1);
   char born = 0;
   if (!receive_message(0, born)) ::_exit(1);  // the helper gave up

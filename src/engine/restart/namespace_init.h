@@ -30,7 +30,8 @@ bool receive_message(int fd, T& message) {
 // Whether the mount namespace is private already.
 enum class Mounts { kPrivate, kToMake };
 
-// Reports through `helper` and waits there for the first other process. Ends with the last one.
-[[noreturn]] void live_as_init(int helper, Mounts mounts);
+// Reports through `helper` and waits there for the first other process. Ends with the last one;
+// until then it holds `kept`, if that is not -1.
+[[noreturn]] void live_as_init(int helper, int kept, Mounts mounts);
 
 }  // namespace stasis::restart

@@ -53,6 +53,7 @@ struct Plan {
   const Gate& gate;
   Parent parent = Parent::kUs;
   Pid id = 0;
+  int kept = -1;              // by init
   std::string users, groups;  // the lines of uid_map and gid_map
   Ends& init;                 // its maker's end, and its own
   int report = -1;            // the helper's, to us
@@ -87,7 +88,7 @@ Pid make_init(const Plan& plan, NamespaceReport& report) {
   if (init == -1) return 0;
   if (init == 0) {
     plan.init.first.reset();
-    live_as_init(plan.init.second.get(),
+    live_as_init(plan.init.second.get(), plan.kept,
                  plan.parent == Parent::kUs ? Mounts::kPrivate : Mounts::kToMake);
   }
   plan.init.second.reset();
@@ -212,12 +213,13 @@ Result<Pid> by_ourselves(const Plan& plan) {
 }  // namespace
 
 Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& newborn, const Gate& gate, Parent parent,
-                                        Pid id) {
+                                        Pid id, int kept) {
   Ends init = TRY(make_pair());
   const Plan plan{.newborn = newborn,
                   .gate = gate,
                   .parent = parent,
                   .id = id,
+                  .kept = kept,
                   .users = fmt::format("{0} {0} 1", ::geteuid()),
                   .groups = fmt::format("{0} {0} 1", ::getegid()),
                   .init = init};

@@ -11,7 +11,8 @@ namespace stasis::restart {
 // Clones a newborn that has `id` in new namespaces; the answer is its id in ours. With
 // kOurParent we are in the new user namespace ourselves afterwards, for good. The error says which
 // step the kernel refused.
+// `kept`: a descriptor that init holds as long as it lives; -1: none.
 Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& newborn, const Gate& gate, Parent parent,
-                                        Pid id);
+                                        Pid id, int kept);
 
 }  // namespace stasis::restart

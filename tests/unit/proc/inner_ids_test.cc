@@ -1,3 +1,4 @@
+// Ids as a process in a pid namespace of its own sees them, from the text of /proc/PID/status.
 #include "proc/inner_ids.h"
 
 #include <doctest/doctest.h>

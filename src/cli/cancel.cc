@@ -22,7 +22,7 @@ namespace {
 constexpr std::chrono::milliseconds kPatienceAfterSignal{5000};
 constexpr std::chrono::milliseconds kPatienceAfterLimit{2000};
 constexpr std::chrono::milliseconds kPatienceWithCallbacks{8000};
-constexpr std::chrono::milliseconds kPatienceWhileStopped{3000};
+constexpr std::chrono::milliseconds kPatienceWhileStopped{10000};
 constexpr std::chrono::milliseconds kLookEvery{100};
 
 }  // namespace

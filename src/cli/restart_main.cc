@@ -80,7 +80,7 @@ int restart_job(const RestartSettings& settings) {
   if (!settings.run_on_success.empty()) {
     if (const int code = run_hook(settings.run_on_success); code != 0) return code;
   }
-  if (report->orphan) return 0;  // as BLCR: it belongs to init again
+  if (settings.detach) return 0;
   const auto status = signals.wait_for(report->root);
   if (!status) return fail_restart(settings, status.error());
   end_like(*status);

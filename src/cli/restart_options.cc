@@ -108,6 +108,13 @@ void add_ids(std::vector<Option>& table, RestartSettings& s) {
                    }});
 }
 
+void add_waiting(std::vector<Option>& table, RestartSettings& s) {
+  table.push_back({"", "detach", "",
+                   "end as soon as the processes run, which leaves them to init (default: wait for "
+                   "the first of them and end as it ends)",
+                   always([&s](Value) { s.detach = true; })});
+}
+
 void add_files(std::vector<Option>& table, RestartSettings& s) {
   table.push_back({"", "relocate", "OLD=NEW", "look for files saved below OLD below NEW",
                    [&s](Value value) -> Result<void> {
@@ -195,6 +202,7 @@ std::vector<Option> restart_options(RestartSettings& settings) {
   std::vector<Option> table;
   add_sources(table, settings);
   add_ids(table, settings);
+  add_waiting(table, settings);
   add_files(table, settings);
   add_signals(table, settings);
   add_hooks(table, settings);

@@ -28,6 +28,7 @@ struct RestartSettings {
   std::optional<i64> walk_time_ms;  // of the pid counter; 0: none
   bool ignore_cpu_features = false;
   int signal = 0;
+  bool detach = false;  // end once the processes run
   cri_omit_rule omit = CRI_OMIT_MAYBE;
   std::string run_on_success;              // shell commands; empty: none
   std::array<std::string, 4> run_on_fail;  // by FailureClass

@@ -231,7 +231,7 @@ def numbers_with_new_ids(case):
     target = idle(case, data=case.file("data"), start_new_session=True)
     image = case.checkpoint_kill(target, target.pid)
     for options in (["--restore-pgid"], ["--restore-sid"], ["--restore-pgid", "--restore-sid"]):
-        process = case.restart(image, "--no-restore-pid", *options)
+        process = case.restart(image, "--no-restore-pid", "--pid-walk-time", "5", *options)
         try:
             pid = case.restarted_pid(process, "kept = os.urandom")
         except Failed:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from cli_targets import check, idle, looks_alive, saved_pids, wait_state
+from cli_targets import check, idle, looks_alive, nameless_files, saved_pids, wait_state
 from harness import LIMIT, children, descendants, inside, read, status_field, until
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
@@ -79,7 +79,7 @@ def killed_requester(case):
     os.mkdir(case.file("out"))
     process = case.start([case.commands.path("cr_checkpoint"), "--level", "19", "-f",
                           case.file("out/x"), str(target.pid)])
-    until(lambda: os.listdir(case.file("out")), "writing begins")
+    until(lambda: any(nameless_files(process.pid, case.file("out"))), "writing begins")
     worker = children(process.pid)
     check(len(worker) == 1, f"its children are {worker}")
     process.kill()
@@ -94,7 +94,7 @@ def cancelled_requester(case):
     os.mkdir(case.file("out"))
     process = case.start([case.commands.path("cr_checkpoint"), "--level", "19", "-f",
                           case.file("out/x"), str(target.pid)])
-    until(lambda: os.listdir(case.file("out")), "writing begins")
+    until(lambda: any(nameless_files(process.pid, case.file("out"))), "writing begins")
     process.terminate()
     ends_with(process, -signal.SIGTERM, "cr_checkpoint")
     check(os.listdir(case.file("out")) == [], f"left behind: {os.listdir(case.file('out'))}")
@@ -196,8 +196,8 @@ def waits_for_the_eldest_only(case):
     os.kill(sleeper, signal.SIGKILL)
 
 
-def orphan(case):
-    """A daemon: cr_restart ends with 0 as soon as it runs, and it is a child of init again."""
+def daemon(case):
+    """A daemon, whose parent is init: (its pid, its image); it is killed."""
     case.start(["/bin/bash", "-c", f"setsid bash -c 'echo $$ >{case.file('pid')}; exec sleep 1004' &"]
                ).wait(LIMIT)
     pid = int(until(lambda: read(case.file("pid")).strip(), "the daemon runs"))
@@ -206,10 +206,28 @@ def orphan(case):
     wait_state(pid, "S")
     image = case.checkpoint(pid, "--kill")
     until(lambda: not os.path.exists(f"/proc/{pid}"), "it is gone")
-    ends_with(case.restart(image), 0, "cr_restart")
+    return pid, image
+
+
+def orphan(case):
+    """--detach: cr_restart ends with 0 as soon as the daemon runs, and it is a child of init again."""
+    pid, image = daemon(case)
+    ends_with(case.restart(image, "--detach"), 0, "cr_restart")
     until(lambda: status_field(pid, "PPid") == "1", "it is init's again")
     wait_state(pid, "S")
     os.kill(pid, signal.SIGKILL)
+
+
+def job_of_a_container(case):
+    """A job whose parent was pid 1, as in a container: cr_restart waits, or the container would end with
+    it, and ends as the job ends."""
+    pid, image = daemon(case)
+    restart = case.restart(image)
+    until(lambda: status_field(pid, "PPid") == str(restart.pid), "it is cr_restart's child")
+    wait_state(pid, "S")
+    check(restart.poll() is None, f"cr_restart ended with {restart.returncode}")
+    os.kill(pid, signal.SIGTERM)
+    ends_with(restart, -signal.SIGTERM, "cr_restart")
 
 
 def job_under_a_script(case, *options):
@@ -300,6 +318,6 @@ def group_and_session_from_inside(case):
 INSIDE_CASES = [script_that_saves_itself, script_that_saves_and_ends_itself,
                 program_that_saves_itself_by_system, failure_inside, killed_requester,
                 cancelled_requester, scopes, group_and_session_from_inside, restarted_ids,
-                waits_for_the_eldest_only, orphan]
+                waits_for_the_eldest_only, orphan, job_of_a_container]
 RESTART_INSIDE_CASES = [cr_restart_inside_a_saved_tree, omit_rules,
                         job_that_cr_restart_is_left_out_of]

@@ -17,6 +17,7 @@ import sys
 from cli_cases_accidents import ACCIDENT_CASES
 from cli_cases_callbacks import CALLBACK_CASES
 from cli_cases_checkpoint import CONTENT_CASES, DESTINATION_CASES
+from cli_cases_elsewhere import ELSEWHERE_CASES
 from cli_cases_ids import ID_CASES
 from cli_cases_info import INFO_CASES, RUN_CASES
 from cli_cases_inside import INSIDE_CASES, RESTART_INSIDE_CASES
@@ -277,7 +278,7 @@ def main():
     options = parser.parse_args()
     groups = (CHECKPOINT_CASES, DESTINATION_CASES, CONTENT_CASES, RESTART_CASES, ID_CASES, JOB_CASES,
               INSIDE_CASES, RESTART_INSIDE_CASES, CALLBACK_CASES, RUN_CASES, INFO_CASES,
-              RESTARTABLE_CASES, ACCIDENT_CASES, MEMORY_CASES)
+              RESTARTABLE_CASES, ACCIDENT_CASES, MEMORY_CASES, ELSEWHERE_CASES)
     cases = [(body.__name__, body) for bodies in groups for body in bodies
              if not options.patterns
              or any(fnmatch.fnmatch(body.__name__, pattern) for pattern in options.patterns)]

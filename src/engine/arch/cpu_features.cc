@@ -234,6 +234,16 @@ std::optional<PermissionQuery> permission_query() {
   return PermissionQuery{.number = SYS_arch_prctl, .option = kArchGetXcompPerm};
 }
 
+std::optional<PermissionQuery> cpuid_query() {
+  constexpr u64 kArchGetCpuid = 0x1011;
+  return PermissionQuery{.number = SYS_arch_prctl, .option = kArchGetCpuid};
+}
+
+std::optional<PermissionQuery> cpuid_setting() {
+  constexpr u64 kArchSetCpuid = 0x1012;
+  return PermissionQuery{.number = SYS_arch_prctl, .option = kArchSetCpuid};
+}
+
 Result<Bytes> adapt_extended_state(ByteView saved, ByteView fresh) {
   if (saved.size() == fresh.size()) return Bytes(saved.begin(), saved.end());
   constexpr u64 kLeast = kAvxOffset + kAvxSize;

@@ -28,9 +28,9 @@ std::string component_names(u64 components);
 u64 extended_state_size();
 // Components that are not in their initial state in a thread's extended state.
 u64 components_in_use(ByteView extended);
-// The same state in one spelling: a component that holds its initial values is marked as not in use.
-// Whether the processor marks it so is up to it (XINUSE, Intel SDM volume 1, 13.6), and may differ
-// from one look to the next.
+// The same state in one spelling: a component that holds its initial values is marked as not in
+// use. Whether the processor marks it so is up to it (XINUSE, Intel SDM volume 1, 13.6), and may
+// differ from one look to the next.
 Bytes canonical_extended_state(ByteView extended);
 // Components that a process must ask leave for before it can have them (AMX).
 std::vector<int> components_by_permission(u64 components);
@@ -42,6 +42,10 @@ struct PermissionQuery {
   u64 option = 0;
 };
 std::optional<PermissionQuery> permission_query();
+// The call that tells a thread (1 or 0) whether it may ask for the processor's features, and the
+// one that sets it, with 1 or 0 as its second argument; nullopt where that is never in question.
+std::optional<PermissionQuery> cpuid_query();
+std::optional<PermissionQuery> cpuid_setting();
 
 // `saved` in the size that this machine uses, on top of `fresh` (the state of a new thread here).
 // ENOTSUP, naming the components, where one in use may lie elsewhere than on the saved machine.

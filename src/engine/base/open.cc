@@ -47,7 +47,7 @@ Result<UniqueFd> open_not_following(const std::string& path, int flags, const st
 }  // namespace
 
 Result<UniqueFd> open_of_type(const std::string& path, int flags, mode_t type) {
-  UniqueFd looked = TRY(open(path, O_PATH | (flags & O_NOFOLLOW)));
+  UniqueFd looked = TRY(open(path, O_PATH | (flags & (O_NOFOLLOW | O_DIRECTORY))));
   const struct stat found = TRY(fstat(looked.get()));
   if ((found.st_mode & S_IFMT) != (type & S_IFMT)) {
     std::string text = "cannot open " + path + ": it is ";

@@ -66,7 +66,12 @@ void translate_ids(model::Image& image, const std::map<Pid, Pid>& inside) {
   }
   for (model::OpenFile& file : image.open_files) {
     translate(file.owner);
-    for (model::FileLock& lock : file.locks) translate(lock.owner);
+    for (model::FileLock& lock : file.locks) {
+      translate(lock.owner);
+      const bool saved = std::ranges::find(image.processes, lock.owner, &model::Process::pid) !=
+                         image.processes.end();
+      if (lock.type == "FLOCK" && !saved) lock.owner = 0;
+    }
   }
   for (model::Resource& resource : image.resources) {
     if (auto* pidfd = std::get_if<model::PidFd>(&resource)) translate(pidfd->pid);

@@ -2,6 +2,7 @@
 #include "capture/inside.h"
 
 #include <linux/prctl.h>
+#include <linux/securebits.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -9,6 +10,7 @@
 
 #include "arch/cpu_features.h"
 #include "capture/asker.h"
+#include "capture/choices.h"
 
 namespace stasis::capture {
 namespace {
@@ -55,8 +57,10 @@ Result<void> ask_process(trace::FrozenProcess& process, trace::RemoteCalls& call
   }
   TRY(ask_actions(ask, into));
   into.dumpable = static_cast<i32>(TRY(ask.prctl(PR_GET_DUMPABLE)));
-  into.credentials.securebits = static_cast<u32>(TRY(ask.prctl(PR_GET_SECUREBITS)));
-  into.memory.thp_disabled = TRY(ask.prctl(PR_GET_THP_DISABLE)) == 1;
+  // Keeping capabilities is what a thread chose, without any right (capture/choices.h).
+  into.credentials.securebits =
+      static_cast<u32>(TRY(ask.prctl(PR_GET_SECUREBITS))) & ~u32{SECBIT_KEEP_CAPS};
+  TRY(ask_memory_choices(ask, into.memory));
   into.child_subreaper =
       TRY(ask.object<i32>("its subreaper mark", SYS_prctl,
                           {PR_GET_CHILD_SUBREAPER, ask.scratch(), 0, 0, 0})) != 0;
@@ -78,7 +82,7 @@ Result<void> ask_thread(trace::FrozenProcess& process, trace::RemoteCalls& calls
   into.parent_death_signal = TRY(ask.object<i32>("its parent-death signal", SYS_prctl,
                                                  {PR_GET_PDEATHSIG, ask.scratch(), 0, 0, 0}));
   into.scheduling.timer_slack_ns = static_cast<u64>(TRY(ask.prctl(PR_GET_TIMERSLACK)));
-  return {};
+  return ask_thread_choices(ask, into);
 }
 
 Result<std::vector<model::Run>> resident_runs(trace::FrozenProcess& process,

@@ -73,6 +73,9 @@ Result<model::Process> facts_of(Pid pid, Pid live) {
   result.umask = living.umask;
   result.personality = TRY(proc::read_personality(live));
   result.oom_score_adj = TRY(proc::read_oom_score_adj(pid));
+  result.label = proc::read_label(live);
+  result.login = proc::read_login(live);
+  result.memory.coredump_filter = proc::read_coredump_filter(live);
   result.limits = TRY(limits_of(live));
   return result;
 }
@@ -83,6 +86,7 @@ Result<model::Process> process_facts(trace::FrozenProcess& process) {
   const Pid live = process.any_live_tid();
   model::Process result = TRY(facts_of(process.pid, live));
   result.stopped = process.stopped;
+  result.stop_signal = process.stop_signal;
   return result;
 }
 
@@ -90,7 +94,7 @@ Result<model::Process> visible_facts(Pid pid) {
   model::Process result = TRY(facts_of(pid, proc::live_thread(pid)));
   for (const Pid tid : TRY(proc::read_threads(pid))) {
     auto thread = visible_thread_facts(pid, tid);
-    if (thread) result.threads.push_back(TRY(std::move(thread)));  // else it has ended
+    if (thread) result.threads.push_back(std::move(*thread));  // else it has ended
   }
   return result;
 }
@@ -127,8 +131,12 @@ Result<model::Origin> origin_facts(const trace::FrozenProcess& process,
   model::Origin origin;
   origin.stasis_version = STASIS_VERSION;
   origin.created_ns = clock_ns(CLOCK_REALTIME);
-  origin.monotonic_ns = clock_ns(CLOCK_MONOTONIC);
-  origin.boottime_ns = clock_ns(CLOCK_BOOTTIME);
+  const proc::TimeOffsets theirs = proc::read_time_offsets(process.any_live_tid());
+  const proc::TimeOffsets ours = proc::read_time_offsets(::getpid());
+  origin.monotonic_offset_ns = theirs.monotonic_ns;
+  origin.boottime_offset_ns = theirs.boottime_ns;
+  origin.monotonic_ns = clock_ns(CLOCK_MONOTONIC) + theirs.monotonic_ns - ours.monotonic_ns;
+  origin.boottime_ns = clock_ns(CLOCK_BOOTTIME) + theirs.boottime_ns - ours.boottime_ns;
   origin.boot_id = first_line(sys::read_file("/proc/sys/kernel/random/boot_id"));
   origin.hostname = names.nodename;
   origin.kernel_release = names.release;

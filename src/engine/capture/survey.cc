@@ -7,11 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <sstream>
 
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
+#include "capture/namespaces.h"
 #include "capture/sharing.h"
 #include "proc/status.h"
 #include "trace/freeze.h"
@@ -88,51 +88,6 @@ void survey_threads(Pid pid, Refusals& refusals) {
   }
 }
 
-// mountinfo without what differs for no reason of the program's: ids, peer groups, the order (a new
-// namespace lists the same mounts in another one), and /proc, which a restart in a private pid
-// namespace mounts anew.
-std::vector<std::string> comparable_mounts(const std::string& mountinfo) {
-  std::istringstream lines(mountinfo);
-  std::vector<std::string> result;
-  for (std::string line; std::getline(lines, line);) {
-    const size_t dash = line.find(" - ");
-    if (dash == std::string::npos || line.compare(dash, 8, " - proc ") == 0) continue;
-    std::istringstream words(line);
-    std::string id, parent, device, root, point;
-    words >> id >> parent >> device >> root >> point;
-    result.push_back(device + ' ' + root + ' ' + point + line.substr(dash));
-  }
-  std::sort(result.begin(), result.end());
-  return result;
-}
-
-bool same_mounts(Pid pid) {
-  const auto theirs = sys::read_file(fmt::format("/proc/{}/mountinfo", pid));
-  const auto ours = sys::read_file("/proc/self/mountinfo");
-  return theirs.ok() && ours.ok() && comparable_mounts(*theirs) == comparable_mounts(*ours);
-}
-
-// The namespaces that a restart would not give back. User, pid and mount namespaces are those of a
-// restart of ours when the mounts are the same but for /proc.
-void survey_namespaces(Pid pid, Refusals& refusals) {
-  const Pid live = proc::live_thread(pid);
-  for (const std::string kind : {"net", "ipc", "uts", "cgroup", "time"}) {
-    const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/{}", live, kind));
-    const auto ours = sys::read_link("/proc/self/ns/" + kind);
-    if (theirs.ok() && ours.ok() && *theirs != *ours) {
-      refuse(refusals, pid,
-             fmt::format("it lives in another {} namespace than cr_checkpoint", kind),
-             "run cr_checkpoint inside the same container");
-    }
-  }
-  const auto theirs = sys::read_link(fmt::format("/proc/{}/ns/mnt", live));
-  const auto ours = sys::read_link("/proc/self/ns/mnt");
-  if (theirs.ok() && ours.ok() && *theirs != *ours && !same_mounts(live)) {
-    refuse(refusals, pid, "it sees other mounts than cr_checkpoint (mount namespace)",
-           "run cr_checkpoint inside the same container");
-  }
-}
-
 void survey_directories(Pid pid, Refusals& refusals) {
   const Pid live = proc::live_thread(pid);
   const auto root = sys::read_link(fmt::format("/proc/{}/root", live));
@@ -153,6 +108,9 @@ void survey_status(Pid pid, Refusals& refusals) {
   if (status->state == 'Z') refuse(refusals, pid, "it is a zombie: it has exited already");
   if (status->seccomp != 0) {
     refuse(refusals, pid, fmt::format("it {}", seccomp_reason(status->seccomp)));
+  }
+  if (status->untag_mask != ~u64{0}) {
+    refuse(refusals, pid, "it uses tagged addresses (LAM), which are not restored");
   }
   if (status->thread_features.find("shstk") != std::string::npos) {
     refuse(refusals, pid, "it uses a shadow stack (CET), which cannot be moved to another process",
@@ -220,6 +178,7 @@ std::vector<Refusal> survey(std::span<const Pid> pids, const CaptureOptions& opt
       survey_process(pid, refusals);
     }
   }
+  survey_clocks(pids, refusals);
   if (!traceable) return refusals;
   const auto sharing = sharing_refusals(pids, false);
   refusals.insert(refusals.end(), sharing.begin(), sharing.end());

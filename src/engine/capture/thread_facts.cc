@@ -10,7 +10,7 @@
 namespace stasis::capture {
 namespace {
 
-// sched_attr as of Linux 4.13 plus the utilisation hints of 5.3, which are not saved.
+// sched_attr as of Linux 4.13 plus the utilisation hints of 5.3.
 struct SchedAttr {
   u32 size;
   u32 policy;
@@ -35,6 +35,8 @@ Result<model::Scheduling> scheduling_of(Pid tid) {
   result.runtime_ns = attr.runtime;
   result.deadline_ns = attr.deadline;
   result.period_ns = attr.period;
+  result.util_min = attr.util_min;
+  result.util_max = attr.util_max;
   result.affinity.resize(1024);  // 8192 CPUs, the largest NR_CPUS
   const long size = TRY(sys::raw("read", subject, SYS_sched_getaffinity, tid,
                                  result.affinity.size(), result.affinity.data()));
@@ -42,6 +44,13 @@ Result<model::Scheduling> scheduling_of(Pid tid) {
   result.io_priority =
       static_cast<u32>(TRY(sys::raw("read", subject, SYS_ioprio_get, kIoprioWhoProcess, tid)));
   return result;
+}
+
+// PR_GET_IO_FLUSHER needs CAP_SYS_RESOURCE; the kernel shows its two marks to everybody.
+bool flushes_io(Pid pid, Pid tid) {
+  constexpr u32 kMarks = 0x00180000;  // PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
+  const auto stat = proc::read_stat(pid, tid);
+  return stat.ok() && (stat->flags & kMarks) == kMarks;
 }
 
 Result<void> read_robust_list(model::Thread& thread, Pid tid) {
@@ -90,6 +99,7 @@ Result<model::Thread> thread_facts(const trace::FrozenProcess& process,
     result.rseq = {.address = rseq->address, .size = rseq->size, .signature = rseq->signature};
   }
   result.no_new_privs = status.no_new_privs;
+  result.choices.io_flusher = flushes_io(process.pid, thread.tid);
   return result;
 }
 

@@ -4,6 +4,7 @@
 #include "base/guard.h"
 #include "capture/buffered_pages.h"
 #include "capture/outside_pipes.h"
+#include "capture/remarks.h"
 #include "engine/attempt.h"
 #include "engine/engine.h"
 #include "engine/foresee.h"
@@ -28,6 +29,7 @@ Result<void> Attempt::prepare() {
   // Callbacks may yet do away with what cannot be saved.
   if (!somebody_takes_part()) TRY(survey());
   TRY(open_destination());
+  report_.notes = capture::remarks(TRY(members_.now()));
   if (request_.accepted) request_.accepted(TRY(members_.now()));
   TRY(gather());
   if (handshake_->anybody()) TRY(survey());

@@ -102,7 +102,6 @@ std::string_view describe(restart::IdWay way);
 struct RestartReport {
   Pid root = 0;         // child of the caller, waitable; in the caller's pid namespace
   Pid root_inside = 0;  // as it sees itself (differs with kNamespaces only)
-  bool orphan = false;  // the root was a child of init: it is to be one again when the caller ends
   std::vector<Pid> pids;
   size_t threads = 0;
   u64 memory_bytes = 0;

@@ -84,9 +84,11 @@ bool is_restarting(Pid tracer) {
   return !claim.ok() && claim.error().code == EBUSY;
 }
 
-Error refusal_of(const Obstacle& obstacle) {
+// What is a member itself is held by us.
+Error refusal_of(const Obstacle& obstacle, const std::vector<Pid>& members) {
   const bool traced = obstacle.code == kPtraced;
-  if (traced && is_restarting(obstacle.other)) {
+  const bool is_member = std::ranges::find(members, obstacle.other) != members.end();
+  if (traced && !is_member && is_restarting(obstacle.other)) {
     return fail(EBUSY,
                 fmt::format("process {} is being restarted by process {}",
                             proc::describe(obstacle.member), proc::describe(obstacle.other)),
@@ -151,7 +153,8 @@ Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& membe
   const Deadline patience(kTracerPatienceMs);
   TracerCalls calls;
   while (true) {
-    const std::vector<Obstacle> obstacles = find_obstacles(request, TRY(members.now()));
+    const std::vector<Pid> pids = TRY(members.now());
+    const std::vector<Obstacle> obstacles = find_obstacles(request, pids);
     bool waiting = false;
     std::vector<Pid> waited_for;
     for (const Obstacle& obstacle : obstacles) {
@@ -159,7 +162,7 @@ Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& membe
       if (obstacle.policy == PtracePolicy::kSkip) {
         members.leave_out(obstacle.member);
       } else if (obstacle.policy == PtracePolicy::kError || late) {
-        return refusal_of(obstacle);
+        return refusal_of(obstacle, pids);
       } else {
         waiting = true;
         if (obstacle.code == kPtraced) waited_for.push_back(obstacle.member);

@@ -147,6 +147,9 @@ Result<RestartReport> rebuild(RestartRequest request) {
   if (!refusals.empty()) {
     return refused(fmt::format("{} cannot be restarted here", request.name), refusals);
   }
+  for (std::string& note : restart::differences(opened.image)) {
+    context.notes.push_back(std::move(note));
+  }
   const restart::RawAccess raw{
       .fd = opened.compression == format::Compression::kNone ? opened.fd : -1,
       .position = opened.raw_position};
@@ -160,7 +163,6 @@ Result<RestartReport> rebuild(RestartRequest request) {
   RestartReport report;
   report.root = built.root;
   report.root_inside = built.root_inside;
-  report.orphan = !opened.image.processes.empty() && opened.image.processes[0].parent == 1;
   report.pids = built.pids;
   report.way = built.way;
   report.notes = std::move(context.notes);

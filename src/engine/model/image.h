@@ -21,7 +21,9 @@ struct Origin {
   i64 created_ns = 0;    // CLOCK_REALTIME
   i64 monotonic_ns = 0;  // CLOCK_MONOTONIC then
   i64 boottime_ns = 0;   // CLOCK_BOOTTIME then
-  std::string boot_id;   // /proc/sys/kernel/random/boot_id
+  // What the time namespace of the processes adds to the clocks of the machine; in both above.
+  i64 monotonic_offset_ns = 0, boottime_offset_ns = 0;
+  std::string boot_id;  // /proc/sys/kernel/random/boot_id
   std::string hostname;
   std::string kernel_release;
   std::string architecture;  // uname -m
@@ -38,6 +40,8 @@ struct Origin {
                       field("created_ns", &Origin::created_ns),
                       field("monotonic_ns", &Origin::monotonic_ns),
                       field("boottime_ns", &Origin::boottime_ns),
+                      optional_field("monotonic_offset_ns", &Origin::monotonic_offset_ns),
+                      optional_field("boottime_offset_ns", &Origin::boottime_offset_ns),
                       field("boot_id", &Origin::boot_id),
                       field("hostname", &Origin::hostname),
                       field("kernel_release", &Origin::kernel_release),

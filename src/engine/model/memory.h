@@ -105,7 +105,12 @@ struct Memory {
   MemoryMarks marks;
   Bytes auxv;                 // as /proc/PID/auxv
   bool thp_disabled = false;  // prctl(PR_GET_THP_DISABLE)
-  u64 lock_future = 0;        // flags of mlockall(2) that cover future areas; 0 if none
+  u32 thp_flags = 0;          // ... and PR_THP_DISABLE_EXCEPT_ADVISED with it
+  u32 deny_gain = 0;          // PR_GET_MDWE
+  bool merges = false;        // PR_GET_MEMORY_MERGE
+  u32 barriers = 0;           // MEMBARRIER_CMD_GET_REGISTRATIONS
+  std::optional<u32> coredump_filter;
+  u64 lock_future = 0;  // flags of mlockall(2) that cover future areas; 0 if none
 
   bool operator==(const Memory&) const = default;
   static constexpr auto fields() {
@@ -114,6 +119,11 @@ struct Memory {
                       field("marks", &Memory::marks),
                       field("auxv", &Memory::auxv),
                       field("thp_disabled", &Memory::thp_disabled),
+                      optional_field("thp_flags", &Memory::thp_flags),
+                      optional_field("deny_gain", &Memory::deny_gain),
+                      optional_field("merges", &Memory::merges),
+                      optional_field("barriers", &Memory::barriers),
+                      optional_field("coredump_filter", &Memory::coredump_filter),
                       field("lock_future", &Memory::lock_future)};
   }
 };

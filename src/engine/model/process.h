@@ -10,6 +10,7 @@
 #include "model/field.h"
 #include "model/memory.h"
 #include "model/resource.h"
+#include "model/timers.h"
 
 namespace stasis::model {
 
@@ -71,6 +72,7 @@ struct Scheduling {
   Bytes affinity;       // as sched_getaffinity gives it
   u32 io_priority = 0;  // ioprio_get(2); 0: none set
   u64 timer_slack_ns = 0;
+  u32 util_min = 0, util_max = 0;  // sched_util_*: hints on the load; 0 and 0: the kernel has none
 
   bool operator==(const Scheduling&) const = default;
   static constexpr auto fields() {
@@ -83,7 +85,43 @@ struct Scheduling {
                       field("period_ns", &Scheduling::period_ns),
                       field("affinity", &Scheduling::affinity),
                       field("io_priority", &Scheduling::io_priority),
-                      field("timer_slack_ns", &Scheduling::timer_slack_ns)};
+                      field("timer_slack_ns", &Scheduling::timer_slack_ns),
+                      optional_field("util_min", &Scheduling::util_min),
+                      optional_field("util_max", &Scheduling::util_max)};
+  }
+};
+
+// set_mempolicy(2).
+struct MemoryPolicy {
+  i32 mode = 0;  // MPOL_* with its flags; 0: the default
+  Bytes nodes;   // as get_mempolicy gives it, without zeros at its end
+
+  bool operator==(const MemoryPolicy&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{field("mode", &MemoryPolicy::mode), field("nodes", &MemoryPolicy::nodes)};
+  }
+};
+
+// What a thread chose of itself by prctl(2) and arch_prctl(2). As a new thread has it: what an
+// image says that was made before these were saved.
+struct ThreadChoices {
+  bool keep_capabilities = false;  // PR_GET_KEEPCAPS
+  bool io_flusher = false;         // PR_GET_IO_FLUSHER
+  i32 tsc = 1;                     // PR_GET_TSC: 1 may be read, 2 SIGSEGV
+  bool cpuid_faults = false;       // ARCH_GET_CPUID is 0
+  i32 mce_kill = 2;                // PR_MCE_KILL_GET: PR_MCE_KILL_DEFAULT
+  std::vector<u32> speculation;    // PR_GET_SPECULATION_CTRL, by its kinds
+  MemoryPolicy memory_policy;
+
+  bool operator==(const ThreadChoices&) const = default;
+  static constexpr auto fields() {
+    return std::tuple{optional_field("keep_capabilities", &ThreadChoices::keep_capabilities),
+                      optional_field("io_flusher", &ThreadChoices::io_flusher),
+                      optional_field("tsc", &ThreadChoices::tsc),
+                      optional_field("cpuid_faults", &ThreadChoices::cpuid_faults),
+                      optional_field("mce_kill", &ThreadChoices::mce_kill),
+                      optional_field("speculation", &ThreadChoices::speculation),
+                      optional_field("memory_policy", &ThreadChoices::memory_policy)};
   }
 };
 
@@ -102,6 +140,7 @@ struct Thread {
   std::vector<Bytes> pending;  // siginfo_t each, in queue order
   i32 parent_death_signal = 0;
   bool no_new_privs = false;
+  ThreadChoices choices;
   bool zombie = false;  // a leader that called pthread_exit: only tid is meaningful
 
   bool operator==(const Thread&) const = default;
@@ -120,6 +159,7 @@ struct Thread {
                       field("pending", &Thread::pending),
                       field("parent_death_signal", &Thread::parent_death_signal),
                       field("no_new_privs", &Thread::no_new_privs),
+                      optional_field("choices", &Thread::choices),
                       field("zombie", &Thread::zombie)};
   }
 };
@@ -138,46 +178,6 @@ struct SignalAction {
         field("signal", &SignalAction::signal), field("handler", &SignalAction::handler),
         field("flags", &SignalAction::flags), field("restorer", &SignalAction::restorer),
         field("mask", &SignalAction::mask)};
-  }
-};
-
-// setitimer(2).
-struct IntervalTimer {
-  i32 which = 0;
-  i64 value_us = 0;
-  i64 interval_us = 0;
-
-  bool operator==(const IntervalTimer&) const = default;
-  static constexpr auto fields() {
-    return std::tuple{field("which", &IntervalTimer::which),
-                      field("value_us", &IntervalTimer::value_us),
-                      field("interval_us", &IntervalTimer::interval_us)};
-  }
-};
-
-// timer_create(2).
-struct PosixTimer {
-  i32 id = 0;
-  i32 clock = 0;
-  i32 notify = 0;  // SIGEV_*
-  i32 signal = 0;
-  RemoteAddr value;  // sigev_value
-  Pid tid = 0;       // SIGEV_THREAD_ID
-  i64 value_ns = 0;  // time left; 0 when disarmed
-  i64 interval_ns = 0;
-  i32 overrun = 0;
-
-  bool operator==(const PosixTimer&) const = default;
-  static constexpr auto fields() {
-    return std::tuple{field("id", &PosixTimer::id),
-                      field("clock", &PosixTimer::clock),
-                      field("notify", &PosixTimer::notify),
-                      field("signal", &PosixTimer::signal),
-                      field("value", &PosixTimer::value),
-                      field("tid", &PosixTimer::tid),
-                      field("value_ns", &PosixTimer::value_ns),
-                      field("interval_ns", &PosixTimer::interval_ns),
-                      field("overrun", &PosixTimer::overrun)};
   }
 };
 
@@ -229,7 +229,10 @@ struct Process {
   i32 dumpable = 1;
   bool child_subreaper = false;
   i32 oom_score_adj = 0;
-  bool stopped = false;  // by SIGSTOP or its like
+  bool stopped = false;      // by SIGSTOP or its like
+  i32 stop_signal = 0;       // which of them; 0: unknown
+  std::string label;         // /proc/PID/attr/current, of a security module; empty: none
+  std::optional<u32> login;  // /proc/PID/loginuid; none: the kernel has no auditing
   // State components it asked leave for (x86: arch_prctl(ARCH_GET_XCOMP_PERM), AMX); 0: unknown.
   u64 state_permissions = 0;
   RemoteAddr control_block;  // libcr's (stasis/handshake.h) if it takes part in checkpoints; or 0
@@ -260,6 +263,9 @@ struct Process {
                       field("child_subreaper", &Process::child_subreaper),
                       field("oom_score_adj", &Process::oom_score_adj),
                       field("stopped", &Process::stopped),
+                      optional_field("stop_signal", &Process::stop_signal),
+                      optional_field("label", &Process::label),
+                      optional_field("login", &Process::login),
                       optional_field("state_permissions", &Process::state_permissions),
                       optional_field("control_block", &Process::control_block),
                       field("limits", &Process::limits),

@@ -89,6 +89,49 @@ Result<i32> read_oom_score_adj(Pid pid) {
   return number_of<i32>(take_line(rest).value_or(""), "/proc/PID/oom_score_adj", text);
 }
 
+std::string read_label(Pid pid) {
+  const auto text = sys::read_file(fmt::format("/proc/{}/attr/current", pid));
+  if (!text) return {};  // EINVAL without such a module
+  return text->substr(0, text->find_first_of(std::string_view("\n\0", 2)));
+}
+
+std::optional<u32> read_login(Pid pid) {
+  const auto text = sys::read_file(fmt::format("/proc/{}/loginuid", pid));
+  const auto number = text ? unsigned_number(trim(*text)) : std::nullopt;
+  if (!number) return std::nullopt;
+  return static_cast<u32>(*number);
+}
+
+std::optional<u32> read_coredump_filter(Pid pid) {
+  const auto text = sys::read_file(fmt::format("/proc/{}/coredump_filter", pid));
+  std::string_view rest = text ? std::string_view(*text) : std::string_view();
+  const auto number = unsigned_number(take_line(rest).value_or(""), 16);
+  if (!number) return std::nullopt;
+  return static_cast<u32>(*number);
+}
+
+Result<TimeOffsets> parse_time_offsets(std::string_view text) {
+  constexpr std::string_view kFile = "/proc/PID/timens_offsets";
+  constexpr i64 kSecondNs = 1'000'000'000;
+  TimeOffsets offsets;
+  while (const auto line = take_line(text)) {  // "monotonic  SECONDS  NANOSECONDS"
+    const auto fields = words(*line);
+    if (fields.size() != 3) return unreadable(kFile, *line);
+    const i64 ns = TRY(number_of<i64>(fields[1], kFile, *line)) * kSecondNs +
+                   TRY(number_of<i64>(fields[2], kFile, *line));
+    if (fields[0] == "monotonic") offsets.monotonic_ns = ns;
+    if (fields[0] == "boottime") offsets.boottime_ns = ns;
+  }
+  return offsets;
+}
+
+TimeOffsets read_time_offsets(Pid pid) {
+  const auto text = sys::read_file(fmt::format("/proc/{}/timens_offsets", pid));
+  if (!text) return {};  // the kernel has no time namespaces
+  const auto offsets = parse_time_offsets(*text);
+  return offsets ? *offsets : TimeOffsets();
+}
+
 Result<Bytes> read_auxv(Pid pid) {
   return sys::read_bytes(fmt::format("/proc/{}/auxv", pid));
 }

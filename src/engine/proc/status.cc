@@ -115,6 +115,7 @@ const std::map<std::string_view, Setter>& setters() {
       {"NoNewPrivs", set_flag<&Status::no_new_privs>},
       {"Seccomp", set_number<&Status::seccomp>},
       {"x86_Thread_features", set_features},
+      {"untag_mask", set_mask<&Status::untag_mask>},
       {"VmLck", set_locked},
       {"THP_enabled", set_flag<&Status::thp_enabled>},
   };

@@ -28,6 +28,7 @@ struct Status {
   bool no_new_privs = false;
   u32 seccomp = 0;              // 0 none, 1 strict, 2 filter
   std::string thread_features;  // x86_Thread_features: "shstk wrss"; empty where absent
+  u64 untag_mask = ~u64{0};     // bits of an address that count (x86: LAM)
   u64 locked_kb = 0;
   bool thp_enabled = true;  // THP_enabled; prctl(PR_SET_THP_DISABLE) makes it 0
 };
@@ -92,6 +93,18 @@ Result<std::vector<Pid>> read_threads(Pid pid);
 Result<std::vector<Pid>> read_children(Pid pid);  // of all its threads; zombies included
 Result<u64> read_personality(Pid pid);            // /proc/PID/personality
 Result<i32> read_oom_score_adj(Pid pid);
+// Of a security module (attr/current), of auditing (loginuid): none where the kernel has neither.
+std::string read_label(Pid pid);
+std::optional<u32> read_login(Pid pid);
+std::optional<u32> read_coredump_filter(Pid pid);
+// /proc/PID/timens_offsets: what the time namespace adds to the clocks of the machine; 0 without.
+// (Of the namespace for children, which is the process's own unless it has just made one.)
+struct TimeOffsets {
+  i64 monotonic_ns = 0, boottime_ns = 0;
+  bool operator==(const TimeOffsets&) const = default;
+};
+Result<TimeOffsets> parse_time_offsets(std::string_view text);
+TimeOffsets read_time_offsets(Pid pid);
 // A thread through which /proc shows the process: the leader, or if it has exited before the others
 // (pthread_exit in main) one that lives. The leader again when none does.
 Pid live_thread(Pid pid);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include <functional>
 #include <map>
@@ -78,6 +79,22 @@ struct RestoreOptions {
   bool drop_pipe_data = false;        // go on without what waited in a pipe from a program outside
 };
 
+// What is to be added to a point in time by a clock of the image, and by that clock of ours, to get
+// the one that the restarted processes see.
+struct ClockShift {
+  i64 image_ns = 0, ours_ns = 0;
+  bool operator==(const ClockShift&) const = default;
+};
+struct Clocks {
+  ClockShift monotonic, boottime;
+  bool operator==(const Clocks&) const = default;
+  // CLOCK_REALTIME is the same everywhere.
+  [[nodiscard]] ClockShift of(clockid_t clock) const {
+    if (clock == CLOCK_MONOTONIC) return monotonic;
+    return clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM ? boottime : ClockShift();
+  }
+};
+
 // State of one restart. Everything made lives here until the targets have inherited it.
 struct RestoreContext {
   const model::Image& image;
@@ -91,6 +108,7 @@ struct RestoreContext {
   // What was done that the user should know though it is no failure, a sentence each.
   std::vector<std::string> notes = {};
   Rights rights = {};  // with whose rights paths are used
+  Clocks clocks = {};  // known when the first process exists
 
   [[nodiscard]] std::string relocate(const std::string& path) const;
 };

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/sys.h"
@@ -36,6 +37,20 @@ std::string subject(const RestoreContext& context, model::OpenFileIndex index) {
   return subject_of(context.image, index, name_of(context.image.resources[file.resource]));
 }
 
+// Which process of the image takes a lock of flock(2): the one that did, where it still can.
+Pid taker_of(const model::FileLock& lock, model::OpenFileIndex index,
+             const RestoreContext& context) {
+  const auto holds = [&](const model::Process& process) {
+    return std::ranges::find(process.descriptors, index, &model::Descriptor::open_file) !=
+           process.descriptors.end();
+  };
+  for (const model::Process& process : context.image.processes) {
+    if (process.pid == lock.owner && holds(process)) return process.pid;
+  }
+  const auto first = first_use(context.image, index);
+  return first ? first->process->pid : 0;
+}
+
 Error taken(const std::string& subject, int code, Pid holder) {
   const std::string who = holder > 0 ? fmt::format("process {}", holder) : "somebody else";
   return fail(code, fmt::format("{}: its lock is held by {} now", subject, who),
@@ -50,6 +65,7 @@ Result<void> take_open_file_locks(int fd, model::OpenFileIndex index,
     int result = 0;
     if (lock.type == "FLOCK") {
       result = ::flock(fd, (lock.exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB);
+      if (result == 0) (void)::flock(fd, LOCK_UN);  // that of ours would bear our id
     } else if (lock.type == "OFDLCK") {
       struct flock range = range_of(lock);
       result = ::fcntl(fd, F_OFD_SETLK, &range);
@@ -77,10 +93,17 @@ void settle_locks(const model::Descriptor& descriptor, const RestoreContext& con
                   SettleCalls& calls) {
   const model::OpenFile& file = context.image.open_files[descriptor.open_file];
   for (const model::FileLock& lock : file.locks) {
-    if (lock.type != "POSIX" || lock.owner != calls.process.pid) continue;
-    const auto range = calls.script->object(range_of(lock));
-    calls.script->call("take the lock of " + subject(context, descriptor.open_file), SYS_fcntl,
-                       {static_cast<u64>(descriptor.number), u64{F_SETLK}, range});
+    const auto number = static_cast<u64>(descriptor.number);
+    const std::string what = "take the lock of " + subject(context, descriptor.open_file);
+    if (lock.type == "POSIX" && lock.owner == calls.process.pid) {
+      calls.script->call(what, SYS_fcntl,
+                         {number, u64{F_SETLK}, calls.script->object(range_of(lock))});
+    }
+    if (lock.type == "FLOCK" &&
+        taker_of(lock, descriptor.open_file, context) == calls.process.pid) {
+      const int operation = (lock.exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
+      calls.script->call(what, SYS_flock, {number, static_cast<u64>(operation)});
+    }
   }
 }
 

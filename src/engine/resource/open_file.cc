@@ -25,8 +25,8 @@ std::vector<model::FileLock> locks_of(const FdFacts& facts) {
     model::FileLock lock;
     lock.type = entry.type;
     lock.exclusive = entry.exclusive;
-    // Only POSIX locks belong to a process; the others' pid is that of whoever took them once.
-    lock.owner = entry.type == "POSIX" ? entry.owner : 0;
+    // A POSIX lock belongs to a process, one of flock(2) only bears the id of whoever took it.
+    lock.owner = entry.type == "OFDLCK" ? 0 : entry.owner;
     lock.start = entry.start;
     lock.end = entry.end;
     locks.push_back(lock);

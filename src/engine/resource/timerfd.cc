@@ -1,18 +1,21 @@
 // timerfds. A relative timer goes on with the time it had left; one set to a point in time
 // (TFD_TIMER_ABSTIME) keeps it, as far as its clock is the same one: CLOCK_REALTIME always, the
-// others while the machine has not been booted since. Armed in settle, so that building the process
-// does not count. Expirations that nobody read come back by TFD_IOC_SET_TICKS, or by a start in the
-// past where the kernel was built without it.
+// others as far as the time namespace of a restart, or a shift, makes it so. Armed in settle, so
+// that building the process does not count. Expirations that nobody read come back by
+// TFD_IOC_SET_TICKS, or by a start in the past where the kernel was built without it.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <ctime>
 
 #include "base/sys.h"
+#include "proc/status.h"
 #include "resource/kinds.h"
 #include "resource/uses.h"
 
@@ -47,6 +50,15 @@ i64 now_ns(i32 clock) {
   return now.tv_sec * kSecond + now.tv_nsec;
 }
 
+// What the time namespace of the process adds to a clock that we see.
+i64 offset_ns(i32 clock, Pid pid) {
+  const proc::TimeOffsets theirs = proc::read_time_offsets(pid);
+  const proc::TimeOffsets ours = proc::read_time_offsets(::getpid());
+  if (clock == CLOCK_MONOTONIC) return theirs.monotonic_ns - ours.monotonic_ns;
+  if (readable_clock(clock) == CLOCK_BOOTTIME) return theirs.boottime_ns - ours.boottime_ns;
+  return 0;
+}
+
 struct timespec timespec_of(i64 ns) {
   return {ns / kSecond, ns % kSecond};
 }
@@ -74,7 +86,7 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {
   timer.ticks = state.ticks;
   timer.value_ns = state.value_ns;
   timer.interval_ns = state.interval_ns;
-  timer.captured_ns = now_ns(state.clock);
+  timer.captured_ns = now_ns(state.clock) + offset_ns(state.clock, facts.pid);
   return model::Resource(timer);
 }
 
@@ -100,23 +112,20 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   return make(timer.clock).context(subject_of(context.image, index, "timerfd"));
 }
 
-bool same_boot(const RestoreContext& context) {
-  auto id = sys::read_file("/proc/sys/kernel/random/boot_id");
-  if (!id) return false;
-  while (id->ends_with('\n')) id->pop_back();
-  return context.image.origin.boot_id.starts_with(*id);
-}
-
 bool kernel_sets_ticks() {
   const auto probe = make(CLOCK_MONOTONIC);
   const unsigned long long one = 1;
   return probe.ok() && ::ioctl(probe->get(), TFD_IOC_SET_TICKS, &one) == 0;
 }
 
-// When a timer set to a point in time must expire, on its clock.
+// What a clock of the process says.
+i64 its_now_ns(i32 clock, const RestoreContext& context) {
+  return now_ns(clock) + context.clocks.of(readable_clock(clock)).ours_ns;
+}
+
+// When a timer set to a point in time must expire, on the process's clock.
 i64 expiry_ns(const TimerFd& timer, i64 left_ns, const RestoreContext& context) {
-  const bool same_clock = readable_clock(timer.clock) == CLOCK_REALTIME || same_boot(context);
-  return (same_clock ? timer.captured_ns : now_ns(timer.clock)) + left_ns;
+  return timer.captured_ns + context.clocks.of(readable_clock(timer.clock)).image_ns + left_ns;
 }
 
 // What to set a timer to, and how many expirations to put into it afterwards.
@@ -133,13 +142,14 @@ Setting setting_of(const TimerFd& timer, const RestoreContext& context) {
   if (timer.ticks != 0 && !kernel_sets_ticks()) {
     // Started so many intervals ago that reading gives the ticks and the next one comes in time.
     setting.flags |= TFD_TIMER_ABSTIME;
-    setting.value_ns += now_ns(timer.clock) - static_cast<i64>(timer.ticks) * timer.interval_ns;
+    setting.value_ns +=
+        its_now_ns(timer.clock, context) - static_cast<i64>(timer.ticks) * timer.interval_ns;
     if (timer.interval_ns == 0) setting.value_ns -= 1;
     setting.ticks = 0;
   } else if ((timer.settime_flags & TFD_TIMER_ABSTIME) != 0 && setting.value_ns != 0) {
     setting.value_ns = expiry_ns(timer, setting.value_ns, context);
     // Its moment has come by now: that expiration is counted before the others are set.
-    if (setting.ticks != 0 && setting.value_ns <= now_ns(timer.clock)) ++setting.ticks;
+    if (setting.ticks != 0 && setting.value_ns <= its_now_ns(timer.clock, context)) ++setting.ticks;
   }
   return setting;
 }

@@ -39,6 +39,15 @@ void set_oom_score(Pid pid, const model::Process& process, BuildState& state) {
                               process.oom_score_adj, written.error().message()));
 }
 
+void set_coredump_filter(Pid pid, const model::Process& process, std::vector<std::string>& notes) {
+  if (!process.memory.coredump_filter) return;
+  const std::string path = fmt::format("/proc/{}/coredump_filter", pid);
+  const auto written = sys::write_file(path, fmt::format("{:#x}", *process.memory.coredump_filter));
+  if (written) return;
+  notes.push_back(fmt::format("process {} has lost its coredump_filter {:#x}: {}", process.pid,
+                              *process.memory.coredump_filter, written.error().message()));
+}
+
 u64 state_permissions(const model::Process& process) {
   u64 components = process.state_permissions;
   for (const model::Thread& thread : process.threads) {
@@ -79,6 +88,7 @@ Result<void> rebuild_attributes(BuildState& state, size_t index) {
   const model::Process& process = state.process(index);
   Target& target = state.targets[index];
   set_oom_score(target.pid(), process, state);
+  set_coredump_filter(target.pid(), process, state.context.notes);
   (void)TRY(target.run(attributes_script(process)).context(fmt::format("process {}", process.pid)));
   return {};
 }

@@ -104,8 +104,18 @@ bool keep_only_what_makes_ids() {
   return true;
 }
 
-// 0, or why it cannot become the user.
+bool is_user(const resource::Identity& user) {
+  uid_t uids[3] = {};
+  gid_t gids[3] = {};
+  if (::getresuid(&uids[0], &uids[1], &uids[2]) != 0) return false;
+  if (::getresgid(&gids[0], &gids[1], &gids[2]) != 0) return false;
+  return std::ranges::count(uids, user.uid) == 3 && std::ranges::count(gids, user.gid) == 3;
+}
+
+// 0, or why it cannot become the user. Who is that user already (with a capability of the file
+// cr_restart, say) may not set ids, and need not.
 int become(const resource::Identity& user) {
+  if (is_user(user)) return keep_only_what_makes_ids() ? 0 : sys::last_code();
   const bool done = ::syscall(SYS_setgroups, user.groups.size(), user.groups.data()) == 0 &&
                     ::syscall(SYS_setresgid, user.gid, user.gid, user.gid) == 0 &&
                     ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 &&

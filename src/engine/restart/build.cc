@@ -2,8 +2,12 @@
 // reaped.
 #include "restart/build.h"
 
+#include <cerrno>
+
 #include "resource/restore.h"
 #include "restart/become.h"
+#include "restart/choices.h"
+#include "restart/clocks.h"
 #include "restart/control_blocks.h"
 #include "restart/descriptors.h"
 #include "restart/groups.h"
@@ -26,6 +30,7 @@ constexpr Pass kPasses[] = {
     place_descriptors,   // needs no limit on their number yet
     rebuild_attributes,  // limits, actions, timers, pending signals, ...
     rebuild_threads,     // what threads set for themselves
+    rebuild_choices,     // ... and what may be lost with a word
     settle_descriptors,  // epoll members, locks, timers
     finish_process,      // the scratch area goes; registers
     prepare_release,     // what they find as they begin to run
@@ -61,8 +66,31 @@ void settle_family(BuildState& state) {
   state.born.clear();
 }
 
+// As root by a time namespace alone; else the namespaces of the ladder bring one.
+Result<void> give_birth_in_time(BuildState& state, const std::vector<int>& descriptors) {
+  const model::Origin& origin = state.context.image.origin;
+  const ClocksHere here = clocks_here();
+  const auto wanted = wanted_offsets(origin, here);
+  state.context.clocks = clocks_with(origin, here, wanted ? *wanted : here.offsets);
+  if (!wanted) return give_birth(state, descriptors);
+  const auto time = TimeForChildren::begin(*wanted);
+  if (time) return give_birth(state, descriptors);
+  std::string why_not = time.error().message();
+  if (state.options.restore_pids && state.options.allow_namespaces) {
+    state.time = wanted;
+    const auto born = give_birth(state, descriptors);
+    if (born || (born.error().code != EBUSY && born.error().code != EPERM)) return born;
+    why_not = born.error().message();
+    abandon(state);
+    state.time.reset();
+  }
+  state.context.notes.push_back(behind_note(origin, here, why_not));
+  state.context.clocks = clocks_with(origin, here, here.offsets);
+  return give_birth(state, descriptors);
+}
+
 Result<Built> bring_up(BuildState& state) {
-  TRY(give_birth(state, collect_descriptors(state)));
+  TRY(give_birth_in_time(state, collect_descriptors(state)));
   TRY(form_groups(state));
   TRY(end_transients(state));
   settle_family(state);

@@ -75,6 +75,9 @@ struct Built {
 // space, limits, credentials. Nothing exists yet.
 std::vector<Refusal> validate(const model::Image& image, const BuildOptions& options);
 
+// What will be otherwise than it was, without harm, a sentence each.
+std::vector<std::string> differences(const model::Image& image);
+
 // Makes everything and lets it run. On error everything made is killed and reaped.
 Result<Built> build(resource::RestoreContext& context, const RawAccess& raw,
                     const BuildOptions& options);

@@ -57,6 +57,24 @@ bool same_groups(const std::vector<u32>& one, const std::vector<u32>& other) {
   return only_one.size() == only_other.size() && (all_unknown(only_one) || all_unknown(only_other));
 }
 
+// Keeping capabilities is chosen by whoever likes, without a right to the other secure bits.
+u32 lasting(u32 securebits) {
+  return securebits & ~u32{SECBIT_KEEP_CAPS};
+}
+
+// Whom neither an exec nor a change of ids gives capabilities that he does not have anyway (as
+// anybody may get them who runs a set-user-id program): bounds and secure bits do not matter.
+bool has_no_rights(const model::Credentials& who) {
+  return who.permitted == 0 && std::ranges::find(who.uids, 0U) == who.uids.end();
+}
+
+// What capset(2) will accept.
+u64 inheritable_for(const model::Credentials& saved, const model::Credentials& now) {
+  u64 possible = now.inheritable | now.permitted;
+  if (has(now, CAP_SETPCAP)) possible |= now.bounding;
+  return saved.inheritable & possible;
+}
+
 std::string listed(const std::vector<u32>& ids) {
   return ids.empty() ? "none" : fmt::format("{}", fmt::join(ids, " "));
 }
@@ -89,7 +107,7 @@ void add_capabilities(const model::Credentials& saved, const model::Credentials&
   const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   const u64 permitted = saved.permitted & now.permitted;
   const u64 effective = saved.effective & permitted;
-  const u64 inheritable = saved.inheritable;
+  const u64 inheritable = inheritable_for(saved, now);
   std::array<__user_cap_data_struct, 2> data = {};
   for (unsigned half = 0; half < 2; ++half) {
     const unsigned shift = half * 32;
@@ -154,12 +172,13 @@ std::vector<Refusal> credential_obstacles(const model::Credentials& saved,
                        saved.permitted & ~ours.permitted),
            "restart it with these capabilities");
   }
-  if (saved.securebits != ours.securebits && !has(ours, CAP_SETPCAP)) {
+  if (has(ours, CAP_SETPCAP) || has_no_rights(saved)) return refusals;  // credential_notes()
+  if (lasting(saved.securebits) != lasting(ours.securebits)) {
     refuse(fmt::format("it had the secure bits {:#x}; ours are {:#x}", saved.securebits,
                        ours.securebits),
            "restart it with these secure bits (setpriv --securebits)");
   }
-  if ((ours.bounding & ~saved.bounding) != 0 && !has(ours, CAP_SETPCAP)) {
+  if ((ours.bounding & ~saved.bounding) != 0) {
     refuse(fmt::format("its capabilities were bounded to {:#x} and would be to {:#x}",
                        saved.bounding, ours.bounding),
            "restart it with the smaller bounding set (setpriv --bounding-set)");
@@ -167,24 +186,51 @@ std::vector<Refusal> credential_obstacles(const model::Credentials& saved,
   return refusals;
 }
 
+std::vector<std::string> credential_notes(const model::Credentials& saved,
+                                          const model::Credentials& ours,
+                                          const std::string& subject) {
+  std::vector<std::string> notes;
+  const bool may_choose = has(ours, CAP_SETPCAP);
+  const u64 bounding = may_choose ? saved.bounding & ours.bounding : ours.bounding;
+  if (bounding != saved.bounding) {
+    notes.push_back(fmt::format("{}: its capabilities were bounded to {:#x} and now are to {:#x}",
+                                subject, saved.bounding, bounding));
+  }
+  if (!may_choose && lasting(saved.securebits) != lasting(ours.securebits)) {
+    notes.push_back(fmt::format("{}: it had the secure bits {:#x} and now has {:#x}", subject,
+                                lasting(saved.securebits), lasting(ours.securebits)));
+  }
+  if (inheritable_for(saved, ours) != saved.inheritable) {
+    notes.push_back(fmt::format("{}: it had the inheritable capabilities {:#x} and now has {:#x}",
+                                subject, saved.inheritable, inheritable_for(saved, ours)));
+  }
+  return notes;
+}
+
 trace::Script credentials_script(const model::Credentials& saved, const model::Credentials& now,
-                                 bool own_namespace) {
+                                 bool own_namespace, bool keep_capabilities) {
   trace::Script script;
-  for (int capability = 0; capability < kCapabilities; ++capability) {
+  const bool may_choose = has(now, CAP_SETPCAP);
+  for (int capability = 0; may_choose && capability < kCapabilities; ++capability) {
     if ((now.bounding & ~saved.bounding & bit(capability)) == 0) continue;
     script.call(fmt::format("drop capability {} from the bounding set", capability), SYS_prctl,
                 {u64{PR_CAPBSET_DROP}, static_cast<u64>(capability), u64{0}, u64{0}, u64{0}});
   }
-  if (saved.securebits != now.securebits) {
-    script.call("set the secure bits", SYS_prctl, {u64{PR_SET_SECUREBITS}, u64{saved.securebits}});
+  if (may_choose && lasting(saved.securebits) != lasting(now.securebits)) {
+    script.call("set the secure bits", SYS_prctl,
+                {u64{PR_SET_SECUREBITS}, u64{lasting(saved.securebits)}});
   }
   if (!own_namespace) add_ids(saved, now, script);
   const bool same = saved.permitted == now.permitted && saved.effective == now.effective &&
-                    saved.inheritable == now.inheritable;
+                    inheritable_for(saved, now) == now.inheritable;
   if (!same || !script.empty()) add_capabilities(saved, now, script);
   add_ambient(saved, now, script);
-  if (saved.uids != now.uids && !own_namespace && (saved.securebits & SECBIT_KEEP_CAPS) == 0) {
-    script.call("keep capabilities no more", SYS_prctl, {u64{PR_SET_KEEPCAPS}, u64{0}});
+  const bool keeps = keep_capabilities || (saved.securebits & SECBIT_KEEP_CAPS) != 0;
+  const bool keeps_now =
+      (now.securebits & SECBIT_KEEP_CAPS) != 0 || (saved.uids != now.uids && !own_namespace);
+  if (keeps != keeps_now) {  // EPERM where SECBIT_KEEP_CAPS_LOCKED is inherited from us
+    script.attempt("keep capabilities, or no more", SYS_prctl,
+                   {u64{PR_SET_KEEPCAPS}, u64{keeps ? 1U : 0U}});
   }
   return script;
 }

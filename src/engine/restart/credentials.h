@@ -19,10 +19,15 @@ std::vector<Refusal> credential_obstacles(const model::Credentials& saved,
                                           const model::Credentials& ours,
                                           const std::string& subject);
 
+// What of `saved` will be otherwise without harm, a sentence each.
+std::vector<std::string> credential_notes(const model::Credentials& saved,
+                                          const model::Credentials& ours,
+                                          const std::string& subject);
+
 // Calls that turn a thread's credentials `now` into `saved`; nothing when they are the same. User
 // and group ids are left alone in a user namespace of ours (`own_namespace`): it knows only one.
 trace::Script credentials_script(const model::Credentials& saved, const model::Credentials& now,
-                                 bool own_namespace);
+                                 bool own_namespace, bool keep_capabilities = false);
 
 // User and group ids alone, of one thread; capabilities that `now` has are kept until the script
 // above.

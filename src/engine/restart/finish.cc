@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include <algorithm>
 
@@ -15,10 +14,13 @@
 #include "arch/cpu_features.h"
 #include "base/sys.h"
 #include "restart/attributes.h"
+#include "restart/choices.h"
+#include "restart/clocks.h"
 #include "restart/credentials.h"
 #include "restart/passes.h"
 #include "restart/priming.h"
 #include "restart/signals.h"
+#include "restart/stops.h"
 #include "restart/timers.h"
 #include "restart/vdso_home.h"
 #include "trace/ptrace.h"
@@ -28,16 +30,11 @@ namespace {
 
 constexpr u64 kDataBelowStack = 256;  // room in a thread's slot that nothing uses any more
 
-i64 monotonic_now_ns() {
-  timespec now = {};
-  (void)::clock_gettime(CLOCK_MONOTONIC, &now);  // always there
-  return static_cast<i64>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
-}
-
-ClockShift shift_for(const model::Origin& origin) {
-  const auto text = sys::read_file("/proc/sys/kernel/random/boot_id");
-  const std::string boot_id = text ? text->substr(0, text->find('\n')) : std::string();
-  return clock_shift(origin, boot_id, monotonic_now_ns());
+ClockState clock_state(const resource::Clocks& clocks) {
+  const ClocksHere here = clocks_here();
+  return {.clocks = clocks,
+          .monotonic_ns = here.monotonic_ns + clocks.monotonic.ours_ns,
+          .boottime_ns = here.boottime_ns + clocks.boottime.ours_ns};
 }
 
 struct Live {
@@ -51,7 +48,10 @@ struct Live {
 class Finish {
  public:
   Finish(BuildState& state, size_t index)
-      : state_(state), target_(state.targets[index]), process_(state.process(index)) {}
+      : state_(state),
+        index_(index),
+        target_(state.targets[index]),
+        process_(state.process(index)) {}
 
   Result<void> find_threads() {
     const auto& known = target_.threads();
@@ -102,9 +102,9 @@ class Finish {
 
   Result<void> prime_calls() {
     call_at_ = TRY(lasting_call_instruction(target_));
-    const ClockShift shift = shift_for(state_.context.image.origin);
+    const ClockState clocks = clock_state(state_.context.clocks);
     for (Live& live : live_) {
-      const auto call = priming_call(*live.saved, live.registers, shift, absolute_time(live));
+      const auto call = priming_call(*live.saved, live.registers, clocks, absolute_time(live));
       if (!call) {
         note_lost_call(live);
         continue;
@@ -123,9 +123,11 @@ class Finish {
     TRY(queue_traps());
     TRY(bare(worker.tid, "set dumpable", SYS_prctl,
              {u64{PR_SET_DUMPABLE}, process_.dumpable == 1 ? u64{1} : u64{0}}));
+    deny_gain(state_, index_, worker.tid, call_at_);
     const Scratch scratch = target_.scratch();
-    return bare(worker.tid, "unmap the scratch area", SYS_munmap,
-                {scratch.start.value, scratch.length});
+    TRY(bare(worker.tid, "unmap the scratch area", SYS_munmap,
+             {scratch.start.value, scratch.length}));
+    return stop_as_before(state_, index_, worker.tid, call_at_);
   }
 
   Result<void> restore_state() {
@@ -216,6 +218,7 @@ class Finish {
   }
 
   BuildState& state_;
+  size_t index_;
   Target& target_;
   const model::Process& process_;
   std::vector<Live> live_;
@@ -239,7 +242,8 @@ Result<void> finish_all(BuildState& state, size_t index) {
 
 trace::Script last_thread_script(const model::Process& process, const model::Thread& thread,
                                  const model::Credentials& now, bool own_namespace) {
-  trace::Script script = credentials_script(process.credentials, now, own_namespace);
+  trace::Script script =
+      credentials_script(process.credentials, now, own_namespace, thread.choices.keep_capabilities);
   if (thread.no_new_privs) {
     script.call("set no_new_privs", SYS_prctl,
                 {u64{PR_SET_NO_NEW_PRIVS}, u64{1}, u64{0}, u64{0}, u64{0}});

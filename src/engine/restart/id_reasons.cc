@@ -69,6 +69,9 @@ void note_namespaces(BuildState& state, const IdReasons& reasons) {
   std::string why = reasons.held;
   const RungReason* walk = find(reasons, Rung::kShortWalk);
   if (why.empty() && walk != nullptr) why = walk->why_not;
+  if (why.empty() && state.time) {
+    why = "the monotonic clocks here stand behind those of the image (time namespace)";
+  }
   if (why.empty()) why = "something else than its ids needs them";
   state.context.notes.push_back("restarted in private user, pid and mount namespaces: " + why);
   const auto& members = state.family.members;

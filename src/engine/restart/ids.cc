@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "restart/become.h"
 #include "restart/birth.h"
+#include "restart/clocks.h"
 #include "restart/id_counter.h"
 #include "restart/id_held.h"
 #include "restart/id_make.h"
@@ -148,8 +149,9 @@ Result<Attempt> by_counter(BuildState& state, const Nursery& nursery, Rung rung)
 Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
   Cradle cradle = TRY(prepare(state, nursery));
   cradle.plan.keep_capabilities = true;
-  const auto pid = clone_newborn_in_namespaces(cradle.plan, cradle.gate, nursery.parent,
-                                               state.process(0).pid, state.options.image_lock);
+  const auto pid = clone_newborn_in_namespaces(
+      cradle.plan, cradle.gate, nursery.parent, state.process(0).pid,
+      {.kept = state.options.image_lock, .time = state.time ? offsets_text(*state.time) : ""});
   if (!pid) return failed(pid.error());
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
   TRY(make_all(state, IdDemand::kSetTid));
@@ -268,7 +270,10 @@ Result<void> give_birth(BuildState& state, const std::vector<int>& descriptors) 
   if (!options.restore_pids && !reasons.held.empty()) {
     return numbers_not_to_be_had(state, fail(EBUSY, reasons.held));
   }
-  for (const Rung rung : rungs_to_try(options, !reasons.held.empty())) {
+  auto rungs = rungs_to_try(options, !reasons.held.empty());
+  // Only there can the clocks be put forward.
+  if (state.time) std::erase_if(rungs, [](Rung rung) { return rung != Rung::kNamespaces; });
+  for (const Rung rung : rungs) {
     if (auto obstacle = trace::new_process_obstacle(rung == Rung::kNamespaces)) {
       reasons.rungs.push_back({rung, obstacle->message(), obstacle->hint});
       reasons.untraceable = std::move(obstacle);

@@ -8,7 +8,7 @@
 
 namespace stasis::restart {
 
-enum class NamespaceStep : int { kDone, kUnshare, kMaps, kInit, kMount, kClone };
+enum class NamespaceStep : int { kDone, kUnshare, kMaps, kTime, kInit, kMount, kClone };
 
 // What the helper tells us, and init the helper.
 struct NamespaceReport {

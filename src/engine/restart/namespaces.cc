@@ -26,6 +26,8 @@
 namespace stasis::restart {
 namespace {
 
+constexpr int kNewTime = 0x00000080;  // CLONE_NEWTIME, Linux 5.6
+
 std::string_view text_of(NamespaceStep step) {
   switch (step) {
     case NamespaceStep::kDone:
@@ -36,6 +38,8 @@ std::string_view text_of(NamespaceStep step) {
       return "map our user and group into a new user namespace";
     case NamespaceStep::kInit:
       return "create the first process of a pid namespace";
+    case NamespaceStep::kTime:
+      return "set the clocks of a time namespace";
     case NamespaceStep::kMount:
       return "mount /proc in a pid namespace";
     case NamespaceStep::kClone:
@@ -55,6 +59,7 @@ struct Plan {
   Pid id = 0;
   int kept = -1;              // by init
   std::string users, groups;  // the lines of uid_map and gid_map
+  std::string time;           // those of timens_offsets; empty: no time namespace
   Ends& init;                 // its maker's end, and its own
   int report = -1;            // the helper's, to us
   bool only_try = false;      // init, which ends with the helper, and nobody else
@@ -70,15 +75,22 @@ bool write_text(const char* path, std::string_view text) {
   return done;
 }
 
+bool set_clocks(const Plan& plan, NamespaceReport& report) {
+  if (plan.time.empty()) return true;
+  report.step = NamespaceStep::kTime;
+  return write_text("/proc/self/timens_offsets", plan.time);
+}
+
 bool enter_namespaces(const Plan& plan, NamespaceReport& report) {
   report.step = NamespaceStep::kUnshare;
-  const int wanted = CLONE_NEWPID | (plan.parent == Parent::kUs ? CLONE_NEWNS : 0);
-  if (::unshare(wanted) == 0) return true;  // root need not change users
+  const int wanted = CLONE_NEWPID | (plan.parent == Parent::kUs ? CLONE_NEWNS : 0) |
+                     (plan.time.empty() ? 0 : kNewTime);
+  if (::unshare(wanted) == 0) return set_clocks(plan, report);  // root need not change users
   if (::unshare(CLONE_NEWUSER | wanted) != 0) return false;
   report.step = NamespaceStep::kMaps;
   return write_text("/proc/self/setgroups", "deny") &&
          write_text("/proc/self/uid_map", plan.users) &&
-         write_text("/proc/self/gid_map", plan.groups);
+         write_text("/proc/self/gid_map", plan.groups) && set_clocks(plan, report);
 }
 
 // Returns init's pid as we see it; 0 when it could not be made.
@@ -213,15 +225,16 @@ Result<Pid> by_ourselves(const Plan& plan) {
 }  // namespace
 
 Result<Pid> clone_newborn_in_namespaces(const NewbornPlan& newborn, const Gate& gate, Parent parent,
-                                        Pid id, int kept) {
+                                        Pid id, const NamespaceWishes& wishes) {
   Ends init = TRY(make_pair());
   const Plan plan{.newborn = newborn,
                   .gate = gate,
                   .parent = parent,
                   .id = id,
-                  .kept = kept,
+                  .kept = wishes.kept,
                   .users = fmt::format("{0} {0} 1", ::geteuid()),
                   .groups = fmt::format("{0} {0} 1", ::getegid()),
+                  .time = wishes.time,
                   .init = init};
   const BlockedSignals blocked;
   return parent == Parent::kUs ? by_helper(plan) : by_ourselves(plan);

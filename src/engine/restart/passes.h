@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "proc/status.h"
 #include "restart/build.h"
 #include "restart/family.h"
 #include "restart/target.h"
@@ -27,11 +28,15 @@ struct BuildState {
   std::map<int, int> inherited;
   std::vector<int> open_files;  // [i]: our descriptor that is Image::open_files[i]
   IdWay way = IdWay::kSetTid;
+  // Of the time namespace that the processes need and only namespaces of their own can give them.
+  std::optional<proc::TimeOffsets> time;
   // rseq_cs of threads (by the id they have now) that were in a critical section; registering
   // clears it, so finish_process() writes it back.
   std::map<Pid, u64> rseq_sections;
   u64 bytes_done = 0;  // of data_bytes(), for progress
   std::vector<ParkedProcess> blocks;
+  std::set<size_t> stopped;  // processes that are stopped already, and will be once detached
+  std::set<size_t> stopped_by_force;  // ... that only SIGSTOP can stop
 
   // While the family is made; members by their place in it.
   Family family;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "arch/call_class.h"
@@ -31,6 +32,13 @@ std::array<i64, 2> as_time(i64 ns) {
   return {seconds, rest};
 }
 
+// Any point in time that a program could mean, far below the largest number.
+i64 ns_of(const std::array<i64, 2>& time) {
+  constexpr i64 kFarSeconds = i64{1} << 32;
+  return std::clamp<i64>(time[0], 0, kFarSeconds) * kSecondNs +
+         std::clamp<i64>(time[1], 0, kSecondNs);
+}
+
 // The call as far as it is known; restart_syscall alone says nothing.
 i64 number_of(const model::Thread& thread, const arch::Registers& registers) {
   if (thread.interrupted && thread.interrupted->number >= 0) return thread.interrupted->number;
@@ -49,7 +57,7 @@ void set_remaining(PrimingCall& call, int argument, i64 remaining_ns) {
   call.time_argument = argument;
 }
 
-void set_futex_time(PrimingCall& call, i64 remaining_ns, const ClockShift& shift,
+void set_futex_time(PrimingCall& call, i64 remaining_ns, i64 shift_ns,
                     const std::optional<std::array<i64, 2>>& absolute) {
   constexpr int kTimeout = 3;
   if (!has_absolute_timeout(call.args[1])) {
@@ -57,9 +65,28 @@ void set_futex_time(PrimingCall& call, i64 remaining_ns, const ClockShift& shift
     return;
   }
   const bool realtime = (call.args[1] & FUTEX_CLOCK_REALTIME) != 0;
-  if (!absolute || realtime || shift.monotonic_ns == 0) return;
-  const i64 then = (*absolute)[0] * kSecondNs + (*absolute)[1];
-  set_remaining(call, kTimeout, std::max<i64>(then + shift.monotonic_ns, 0));
+  if (!absolute || realtime || shift_ns == 0) return;
+  set_remaining(call, kTimeout, std::max<i64>(ns_of(*absolute) + shift_ns, 0));
+}
+
+// clock_nanosleep(2) until a point in time, by a clock that a boot or a time namespace changes.
+bool sleeps_until(const model::Thread& thread, const arch::Registers& registers) {
+  if (arch::result(registers) != arch::kRestartNoHand) return false;
+  if (number_of(thread, registers) != SYS_clock_nanosleep) return false;
+  const u64 clock = arch::argument(registers, 0);
+  return (arch::argument(registers, 1) & TIMER_ABSTIME) != 0 &&
+         (clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM);
+}
+
+std::optional<PrimingCall> rest_of_sleep(const arch::Registers& registers, const ClockState& clocks,
+                                         const std::optional<std::array<i64, 2>>& until) {
+  const auto clock = static_cast<clockid_t>(arch::argument(registers, 0));
+  const i64 shift = clocks.clocks.of(clock).image_ns;
+  if (!until || shift == 0) return std::nullopt;
+  const i64 now = clock == CLOCK_MONOTONIC ? clocks.monotonic_ns : clocks.boottime_ns;
+  PrimingCall call{.number = SYS_clock_nanosleep, .args = {static_cast<u64>(clock), 0, 0, 0, 0, 0}};
+  set_remaining(call, 2, std::max<i64>(ns_of(*until) + shift - now, 0));
+  return call;
 }
 
 bool will_be_restarted(i64 result) {
@@ -69,12 +96,8 @@ bool will_be_restarted(i64 result) {
 
 }  // namespace
 
-ClockShift clock_shift(const model::Origin& origin, const std::string& boot_id, i64 monotonic_ns) {
-  if (origin.boot_id == boot_id || origin.monotonic_ns == 0) return {};
-  return {monotonic_ns - origin.monotonic_ns};
-}
-
 RemoteAddr absolute_timeout(const model::Thread& thread, const arch::Registers& registers) {
+  if (sleeps_until(thread, registers)) return {arch::argument(registers, 2)};
   if (arch::result(registers) != arch::kRestartBlock) return {};
   if (number_of(thread, registers) != SYS_futex) return {};
   if (!has_absolute_timeout(arch::argument(registers, 1))) return {};
@@ -82,8 +105,9 @@ RemoteAddr absolute_timeout(const model::Thread& thread, const arch::Registers& 
 }
 
 std::optional<PrimingCall> priming_call(const model::Thread& thread,
-                                        const arch::Registers& registers, const ClockShift& shift,
+                                        const arch::Registers& registers, const ClockState& clocks,
                                         const std::optional<std::array<i64, 2>>& absolute) {
+  if (sleeps_until(thread, registers)) return rest_of_sleep(registers, clocks, absolute);
   if (arch::result(registers) != arch::kRestartBlock) return std::nullopt;
   PrimingCall call;
   call.number = number_of(thread, registers);
@@ -98,7 +122,7 @@ std::optional<PrimingCall> priming_call(const model::Thread& thread,
       set_remaining(call, 2, remaining);
       break;
     case SYS_futex:
-      set_futex_time(call, remaining, shift, absolute);
+      set_futex_time(call, remaining, clocks.clocks.monotonic.image_ns, absolute);
       break;
 #ifdef SYS_poll
     case SYS_poll:
@@ -131,7 +155,10 @@ Result<arch::Registers> prime(Target& target, Pid tid, RemoteAddr at, RemoteAddr
   if (!stop.alive()) return fail(ESRCH, fmt::format("thread {} died while it was rebuilt", tid));
   const i64 result = arch::result(TRY(trace::get_registers(tid)));
   registers = saved;
-  if (result == arch::kRestartBlock) return registers;
+  if (result == arch::kRestartBlock) {
+    arch::set_result(registers, result);
+    return registers;
+  }
   if (will_be_restarted(result)) {
     // Not one of the calls with a block after all: the kernel simply makes it again.
     arch::set_result(registers, result == -EINTR ? arch::kRestartNoHand : result);

@@ -9,16 +9,10 @@
 #include "arch/registers.h"
 #include "base/result.h"
 #include "model/image.h"
+#include "resource/handler.h"
 #include "restart/target.h"
 
 namespace stasis::restart {
-
-// How the clocks of the image and ours differ.
-struct ClockShift {
-  i64 monotonic_ns = 0;  // add to an absolute CLOCK_MONOTONIC time of the image
-};
-// 0 within one boot: absolute times are meant as they are, also if the program was away meanwhile.
-ClockShift clock_shift(const model::Origin& origin, const std::string& boot_id, i64 monotonic_ns);
 
 // The call that primes a thread. `time` (seconds, nanoseconds), when there, is put into the target
 // and its address becomes args[time_argument].
@@ -30,10 +24,17 @@ struct PrimingCall {
   bool operator==(const PrimingCall&) const = default;
 };
 
-// nullopt: the thread needs none. `absolute` is the time at the futex's absolute timeout, when it
-// could be read.
+// The clocks of the process: how they stand to those of the image, and what they say now.
+struct ClockState {
+  resource::Clocks clocks;
+  i64 monotonic_ns = 0, boottime_ns = 0;
+};
+
+// nullopt: the thread needs none. `absolute` is the time at the call's absolute timeout, when it
+// could be read. A sleep until a point in time (clock_nanosleep with TIMER_ABSTIME) leaves no
+// block; where its clock is another one now it becomes one of the time that is left, which does.
 std::optional<PrimingCall> priming_call(const model::Thread& thread,
-                                        const arch::Registers& registers, const ClockShift& shift,
+                                        const arch::Registers& registers, const ClockState& clocks,
                                         const std::optional<std::array<i64, 2>>& absolute);
 // Where the absolute timeout of that call lies in the program; 0: it has none.
 RemoteAddr absolute_timeout(const model::Thread& thread, const arch::Registers& registers);

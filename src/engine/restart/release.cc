@@ -16,6 +16,7 @@
 #include "proc/status.h"
 #include "restart/control_blocks.h"
 #include "restart/exit_guard.h"
+#include "restart/stops.h"
 #include "trace/ptrace.h"
 
 namespace stasis::restart {
@@ -43,7 +44,8 @@ int signal_for(const BuildState& state, size_t index) {
   if (runs_callbacks(state, index)) return 0;  // it is owed to it then
   const model::Process& process = state.process(index);
   if (state.options.signal > 0) return state.options.signal;
-  return process.stopped ? SIGSTOP : 0;
+  if (state.stopped.contains(index)) return 0;
+  return state.stopped_by_force.contains(index) ? SIGSTOP : stop_signal_of(process);
 }
 
 // Its parent is told only after us. A thread that is none of ours any more, as it was let go or an

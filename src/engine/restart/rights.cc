@@ -45,7 +45,7 @@ Result<void> take_rights(BuildState& state, size_t index) {
   const bool own_namespace = TRY(in_own_user_namespace(state, state.targets[index]));
   const model::Credentials now = TRY(current(state.targets[index], own_namespace));
   if (!state.options.trusted) {
-    return run_in_all(state, index, credentials_script(saved, now, own_namespace));
+    return run_in_all(state, index, credentials_script(saved, now, own_namespace, false));
   }
   if (own_namespace) return {};
   return run_in_all(state, index, ids_script(saved, now));

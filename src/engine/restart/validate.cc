@@ -229,13 +229,6 @@ std::vector<Refusal> process_obstacles(const model::Process& process, const Mach
                         fmt::format("its root directory was {}", process.root_directory),
                         "restart it inside of that root (chroot)"});
   }
-  const bool all_bound = std::all_of(process.threads.begin(), process.threads.end(),
-                                     [](const auto& t) { return t.no_new_privs || t.zombie; });
-  if (machine.no_new_privs && !all_bound) {
-    refusals.push_back({process_name(process),
-                        "it could gain privileges by exec, and we cannot (no_new_privs)",
-                        "restart it from a session without no_new_privs"});
-  }
   check_limits(process, machine, refusals);
   check_locks(process, machine, refusals);
   check_scheduling(process, machine, refusals);
@@ -265,6 +258,8 @@ Result<Machine> this_machine() {
   machine.credentials.securebits = static_cast<u32>(
       TRY(sys::check(::prctl(PR_GET_SECUREBITS, 0, 0, 0, 0), "read", "our secure bits")));
   machine.no_new_privs = status.no_new_privs;
+  machine.login = proc::read_login(::getpid());
+  machine.label = proc::read_label(::getpid());
   for (int which = 0; which < static_cast<int>(RLIM_NLIMITS); ++which) {
     rlimit64 limit = {};
     TRY(sys::check(::prlimit64(0, static_cast<__rlimit_resource>(which), nullptr, &limit), "read",

@@ -24,6 +24,8 @@ struct Machine {
   u64 lowest_address = 0;  // vm.mmap_min_addr
   model::Credentials credentials;
   bool no_new_privs = false;
+  std::optional<u32> login;  // of auditing
+  std::string label;         // of a security module
   std::vector<model::ResourceLimit> limits;
   i32 nice = 0;
   std::string root_directory;

@@ -80,7 +80,9 @@ Result<void> Freeze::State::open() {
       // The memory of a leader that has exited is reached through any other thread.
       if (thread.pid != pid || thread.phase != Phase::kStopped) continue;
       if (process.memory.pid() == 0) process.memory = TRY(RemoteMemory::open(tid));
-      process.stopped |= thread.stop_signal != SIGTRAP;
+      if (thread.stop_signal == SIGTRAP) continue;
+      process.stopped = true;
+      process.stop_signal = thread.stop_signal;
     }
     if (process.memory.pid() == 0) return fail(ESRCH, fmt::format("process {} has exited", pid));
     processes_.push_back(std::move(process));

@@ -31,6 +31,7 @@ struct FrozenThread {
 struct FrozenProcess {
   Pid pid = 0;
   bool stopped = false;               // was in a group stop (SIGSTOP) and will be again
+  int stop_signal = 0;                // what stopped it then (SIGSTOP, SIGTSTP, ...)
   std::vector<FrozenThread> threads;  // the leader first, then ascending
   RemoteMemory memory;
   std::shared_ptr<CallSite> call_site;

@@ -26,6 +26,10 @@ model::Thread thread_in(i64 number, i64 remaining_ns) {
   return thread;
 }
 
+ClockState shifted(i64 ns, i64 now_ns = 0) {
+  return {.clocks = {.monotonic = {.image_ns = ns}}, .monotonic_ns = now_ns};
+}
+
 }  // namespace
 
 TEST_CASE("a call without a restart block needs no priming") {
@@ -76,16 +80,29 @@ TEST_CASE("a futex's relative timeout shrinks, an absolute one moves with the cl
   CHECK(absolute_timeout(thread, absolute) == RemoteAddr{0x20});
   const std::array<i64, 2> then = {100, 5};
   CHECK(!priming_call(thread, absolute, {}, then)->time);  // the same boot
-  CHECK(priming_call(thread, absolute, {-10'000'000'000}, then)->time == std::array<i64, 2>{90, 5});
+  CHECK(priming_call(thread, absolute, shifted(-10'000'000'000), then)->time ==
+        std::array<i64, 2>{90, 5});
   const auto realtime =
       in_call(SYS_futex, {0x10, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 1, 0x20});
-  CHECK(!priming_call(thread, realtime, {-10'000'000'000}, then)->time);
+  CHECK(!priming_call(thread, realtime, shifted(-10'000'000'000), then)->time);
 }
 
-TEST_CASE("clocks shift only across boots") {
-  model::Origin origin;
-  origin.boot_id = "a";
-  origin.monotonic_ns = 1000;
-  CHECK(clock_shift(origin, "a", 5000).monotonic_ns == 0);
-  CHECK(clock_shift(origin, "b", 400).monotonic_ns == -600);
+TEST_CASE("a sleep until a point in time becomes one of what is left where the clock is another") {
+  constexpr i64 kNoHand = -514;
+  const std::array<i64, 2> then = {100, 5};
+  const auto thread = thread_in(SYS_clock_nanosleep, -1);
+  const auto until = [&](u64 clock, u64 flags) {
+    return in_call(SYS_clock_nanosleep, {clock, flags, 0x20, 0}, kNoHand);
+  };
+  const auto sleep = until(CLOCK_MONOTONIC, TIMER_ABSTIME);
+  CHECK(absolute_timeout(thread, sleep) == RemoteAddr{0x20});
+  CHECK(!priming_call(thread, sleep, {}, then));  // the same clock: simply made again
+  const auto call = priming_call(thread, sleep, shifted(-90'000'000'000, 7'000'000'000), then);
+  REQUIRE(call);
+  CHECK(call->args[1] == 0);
+  CHECK(call->time == std::array<i64, 2>{3, 5});
+  CHECK(priming_call(thread, sleep, shifted(-90'000'000'000, 70'000'000'000), then)->time ==
+        std::array<i64, 2>{0, 0});  // it has come
+  CHECK(!priming_call(thread, until(CLOCK_REALTIME, TIMER_ABSTIME), shifted(-9), then));
+  CHECK(!priming_call(thread, until(CLOCK_MONOTONIC, 0), shifted(-9), then));
 }

@@ -116,8 +116,8 @@ TEST_CASE("an affinity of all CPUs stays one of all CPUs") {
   CHECK(affinity_for(saved, facts) == Bytes(8, std::byte{0xff}));
   facts.saved_cpus = 4;
   CHECK(affinity_for(saved, facts) == saved);
-  saved[0] = std::byte{0x30};
-  CHECK(!affinity_for(saved, facts));
+  saved[0] = std::byte{0x30};  // which of them are allowed the kernel decides
+  CHECK(affinity_for(saved, facts) == saved);
 }
 
 TEST_CASE("a thread's script asks for nothing that is the default") {
@@ -194,8 +194,36 @@ TEST_CASE("nobody gains anything") {
   CHECK(credential_obstacles(other, ordinary(), "it").size() == 1);
   model::Credentials bounded = ordinary();
   bounded.bounding = 0xff;
-  CHECK(credential_obstacles(ordinary(), bounded, "it").size() == 1);
+  bounded.permitted = 1;
+  model::Credentials free = ordinary();
+  free.permitted = 1;
+  CHECK(credential_obstacles(free, bounded, "it").size() == 1);
+  CHECK(credential_obstacles(bounded, free, "it").empty());
+}
+
+TEST_CASE("bounds and secure bits of a program without capabilities are no obstacle, but told") {
+  model::Credentials bounded = ordinary();
+  bounded.bounding = 0xff;
+  bounded.securebits = 1;
+  bounded.inheritable = 2;
   CHECK(credential_obstacles(bounded, ordinary(), "it").empty());
+  CHECK(credential_notes(bounded, ordinary(), "it").size() == 3);
+  CHECK(credential_notes(ordinary(), ordinary(), "it").empty());
+  CHECK(credentials_script(bounded, ordinary(), false).empty());
+  model::Credentials root = bounded;
+  root.uids = {0, 0, 0, 0};
+  model::Credentials ours = ordinary();
+  ours.uids = root.uids;
+  ours.bounding = 0xfff;
+  CHECK(credential_obstacles(root, ours, "it").size() == 2);
+}
+
+TEST_CASE("keeping capabilities is chosen again by whoever restarts") {
+  model::Credentials old = ordinary();
+  old.securebits = 1U << 4;  // as images had it
+  CHECK(credential_obstacles(old, ordinary(), "it").empty());
+  CHECK(calls_of(credentials_script(old, ordinary(), false), SYS_prctl).size() == 1);
+  CHECK(calls_of(credentials_script(ordinary(), ordinary(), false, true), SYS_prctl).size() == 1);
 }
 
 TEST_CASE(

@@ -1,0 +1,15 @@
+// What a program has chosen by prctl(2), membarrier(2) and set_mempolicy(2), asked inside;
+// docs/attributes.md is the list.
+#pragma once
+
+#include "base/result.h"
+#include "capture/asker.h"
+#include "model/process.h"
+
+namespace stasis::capture {
+
+Result<void> ask_thread_choices(Asker& ask, model::Thread& into);
+// What belongs to the address space.
+Result<void> ask_memory_choices(Asker& ask, model::Memory& into);
+
+}  // namespace stasis::capture

@@ -1,0 +1,58 @@
+// Memory policies of single areas; the cookie of core scheduling.
+#include "capture/remarks.h"
+
+#include <fmt/format.h>
+#include <sys/prctl.h>
+
+#include <set>
+
+#include "base/sys.h"
+#include "proc/status.h"
+
+namespace stasis::capture {
+namespace {
+
+constexpr int kPrSchedCore = 62;  // Linux 5.14
+
+bool has_core_cookie(Pid pid) {
+  u64 cookie = 0;
+  const int got = ::prctl(kPrSchedCore, 0, pid, 0, &cookie);  // ENODEV without SMT, EINVAL before
+  return got == 0 && cookie != 0;
+}
+
+}  // namespace
+
+bool has_area_policies(std::string_view numa_maps) {
+  // An area without one shows that of the process: "7f1234560000 default anon=1 ...".
+  std::set<std::string_view> policies;
+  while (!numa_maps.empty()) {
+    const size_t end = numa_maps.find('\n');
+    const std::string_view line = numa_maps.substr(0, end);
+    numa_maps.remove_prefix(end == std::string_view::npos ? numa_maps.size() : end + 1);
+    const size_t from = line.find(' ');
+    if (from == std::string_view::npos) continue;
+    policies.insert(line.substr(from + 1, line.find(' ', from + 1) - from - 1));
+  }
+  return policies.size() > 1;
+}
+
+std::vector<std::string> remarks(std::span<const Pid> pids) {
+  std::vector<std::string> notes;
+  for (const Pid pid : pids) {
+    const auto maps = sys::read_file(fmt::format("/proc/{}/numa_maps", proc::live_thread(pid)));
+    if (maps && has_area_policies(*maps)) {
+      notes.push_back(fmt::format(
+          "process {}: memory policies of single areas (mbind) are not saved; the restarted areas "
+          "follow the policy of the process",
+          proc::describe(pid)));
+    }
+    if (has_core_cookie(pid)) {
+      notes.push_back(
+          fmt::format("process {}: its core scheduling cookie (PR_SCHED_CORE) is not saved",
+                      proc::describe(pid)));
+    }
+  }
+  return notes;
+}
+
+}  // namespace stasis::capture

@@ -129,7 +129,8 @@ CP_CASE(null_outside_callbacks) {
   CHECK(cr_get_restart_info() == NULL);
 }
 
-/* In namespaces of their own processes have no parent; their first process asked, as they see it. */
+/* In namespaces of their own processes have no parent; their first process asked, as they see it.
+ */
 static pid_t who_restarted(void) {
   return getppid() != 0 ? getppid() : 1;
 }

@@ -44,6 +44,12 @@ def with_rights(case, *line):
     return list(line)
 
 
+def open_to_all(case):
+    """Its folder, for programs of another user."""
+    os.chmod(os.path.dirname(case.folder), 0o711)
+    os.chmod(case.folder, 0o777)
+
+
 def restart_under(case, prefix, image, *options):
     process = case.start([*prefix, case.commands.path("cr_restart"), *options, image],
                          log=f"restart.{len(case.started)}.log")
@@ -68,8 +74,9 @@ def smaller_bounding_set_is_no_obstacle(case):
     if os.geteuid() != 0:
         raise Skipped("needs root to make two bounding sets")
     user = ["setpriv", "--reuid=1001", "--regid=1001", "--clear-groups", "--inh-caps=-all"]
-    os.chmod(case.folder, 0o777)
-    target = case.start([*user, "--bounding-set=-all", "sleep", "1017"])
+    open_to_all(case)
+    target = case.start([*user, "--bounding-set=-all", "sleep", "1017"], stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL)
     until(lambda: "1017" in read(f"/proc/{target.pid}/cmdline"), "it sleeps")
     wait_state(target.pid, "S")
     image = case.checkpoint_kill(target, target.pid)
@@ -107,11 +114,12 @@ def clocks_behind(case):
     prefix = ["unshare", "--time", "--fork", "--monotonic", f"-{behind}", "--boottime", f"-{behind}"]
     user = ["setpriv", "--reuid=1001", "--regid=1001", "--clear-groups", "--inh-caps=-all",
             "--bounding-set=-all"]
-    os.chmod(case.folder, 0o777)
+    open_to_all(case)
     for rights in ([], user):
         for how in ("sleep", "lock", "timerfd"):
             out = case.file(f"out.{how}.{len(rights)}")
-            target = case.start([*rights, "/usr/bin/python3", "-c", SLEEPS, out, how])
+            target = case.start([*rights, "/usr/bin/python3", "-c", SLEEPS, out, how],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             until(lambda: len(read(out).splitlines()) > 3, f"{how}: it runs")
             image = case.checkpoint_kill(target, target.pid)
             os.chmod(image, 0o644)
@@ -142,10 +150,11 @@ def clocks_behind_for_ever(case):
     prefix = ["unshare", "--time", "--fork", "--monotonic", f"-{uptime - 30}", "--boottime",
               f"-{uptime - 30}", "setpriv", "--reuid=1001", "--regid=1001", "--clear-groups",
               "--inh-caps=-all", "--bounding-set=-all"]
-    os.chmod(case.folder, 0o777)
+    open_to_all(case)
     out = case.file("out")
-    target = case.start([*prefix[-5:], "/usr/bin/python3", "-c",
-                         "import time; time.sleep(2); open(%r, 'w').write('woke')" % out])
+    target = case.start([*prefix[-6:], "/usr/bin/python3", "-c",
+                         "import time; time.sleep(2); open(%r, 'w').write('woke')" % out],
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: "time.sleep" in read(f"/proc/{target.pid}/cmdline"), "it runs")
     wait_state(target.pid, "S")
     image = case.checkpoint_kill(target, target.pid)

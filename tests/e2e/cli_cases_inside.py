@@ -209,10 +209,18 @@ def daemon(case):
     return pid, image
 
 
+def daemon_now(pid):
+    """The restarted daemon's pid here, which in private namespaces is not its own."""
+    return until(lambda: next((int(each) for each in filter(str.isdigit, os.listdir("/proc"))
+                               if "1004" in read(f"/proc/{each}/cmdline") and inside(each) == pid
+                               and status_field(each, "TracerPid") == "0"), 0), "the daemon runs again")
+
+
 def orphan(case):
     """--detach: cr_restart ends with 0 as soon as the daemon runs, and it is a child of init again."""
     pid, image = daemon(case)
     ends_with(case.restart(image, "--detach"), 0, "cr_restart")
+    pid = daemon_now(pid)
     until(lambda: status_field(pid, "PPid") == "1", "it is init's again")
     wait_state(pid, "S")
     os.kill(pid, signal.SIGKILL)
@@ -223,6 +231,7 @@ def job_of_a_container(case):
     it, and ends as the job ends."""
     pid, image = daemon(case)
     restart = case.restart(image)
+    pid = daemon_now(pid)
     until(lambda: status_field(pid, "PPid") == str(restart.pid), "it is cr_restart's child")
     wait_state(pid, "S")
     check(restart.poll() is None, f"cr_restart ended with {restart.returncode}")

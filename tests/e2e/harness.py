@@ -137,6 +137,18 @@ def differences(before, after, threads_may_end=False):
             if before.get(key) != after.get(key)]
 
 
+def kill_descendants(ancestor):
+    """By pidfds: while ids are walked through, a number may be somebody else's a moment later."""
+    for pid in descendants(ancestor):
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            try:
+                if pid in descendants(ancestor):  # it is still the one that the handle is for
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+
+
 class OwnProcess(subprocess.Popen):
     """A process that waits for itself: wait_for_orphans() leaves it alone."""
     making = threading.Lock()
@@ -297,11 +309,7 @@ class Case:
 
     def finish(self):
         for process in self.started:
-            for pid in descendants(process.pid):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
+            kill_descendants(process.pid)
             if process.poll() is None:
                 process.kill()
             try:

@@ -200,16 +200,23 @@ def run_program(which, moments, seed):
             raise Failed(f"the undisturbed run exits {status}: {read(undisturbed + '/out.log')}")
 
         job = which.start(case, disturbed)
-        points = sorted(generator.uniform(0.02, 0.6) for _ in range(moments))
+        points = sorted(generator.uniform(0.02, 0.4) for _ in range(moments))
         for i, point in enumerate(points):
             which.feed(job, disturbed, point)
             if not isinstance(which, Reading):
                 job.until(lambda: which.progress(disturbed) >= point, f"{point:.0%} of its work")
-            image = job.checkpoint_kill()
+            try:
+                image = job.checkpoint_kill()
+            except Failed:
+                if i and job.came_to_its_end():
+                    break  # before it was saved once more
+                raise
             job.restart(image)
             if i:
                 os.unlink(previous)
             previous = image
+            if job.came_to_its_end():
+                break
         which.feed(job, disturbed, 1)
         status = job.wait()
         if status:

@@ -111,7 +111,12 @@ def disturb(which, case, folder, moments, generator, duration):
         time.sleep(generator.uniform(0, duration / moments))  # any moment will do
         if job.ended():
             break
-        image = job.checkpoint_kill()
+        try:
+            image = job.checkpoint_kill()
+        except Failed:
+            if job.came_to_its_end():
+                break  # it came to its end first
+            raise
         job.restart(image)
         os.unlink(image)
         saved += 1

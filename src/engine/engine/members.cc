@@ -11,8 +11,8 @@
 
 #include "base/sys.h"
 #include "engine/scope.h"
-#include "notify/notify.h"
 #include "engine/tracer_call.h"
+#include "notify/notify.h"
 #include "proc/status.h"
 
 namespace stasis::engine {
@@ -85,10 +85,14 @@ bool is_restarting(Pid tracer) {
 }
 
 // What is a member itself is held by us.
+bool is_being_restarted(const Obstacle& obstacle, const std::vector<Pid>& members) {
+  const bool is_member = std::ranges::find(members, obstacle.other) != members.end();
+  return obstacle.code == kPtraced && !is_member && is_restarting(obstacle.other);
+}
+
 Error refusal_of(const Obstacle& obstacle, const std::vector<Pid>& members) {
   const bool traced = obstacle.code == kPtraced;
-  const bool is_member = std::ranges::find(members, obstacle.other) != members.end();
-  if (traced && !is_member && is_restarting(obstacle.other)) {
+  if (is_being_restarted(obstacle, members)) {
     return fail(EBUSY,
                 fmt::format("process {} is being restarted by process {}",
                             proc::describe(obstacle.member), proc::describe(obstacle.other)),
@@ -150,7 +154,8 @@ bool Members::widen(Scope scope, Pid target) {
 
 Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& members,
                                 const Deadline& deadline) {
-  const Deadline patience(kTracerPatienceMs);
+  constexpr i64 kRestartPatienceMs = 2000;
+  const Deadline patience(kTracerPatienceMs), soon(kRestartPatienceMs);
   TracerCalls calls;
   while (true) {
     const std::vector<Pid> pids = TRY(members.now());
@@ -159,7 +164,10 @@ Result<void> apply_tracer_rules(const CheckpointRequest& request, Members& membe
     std::vector<Pid> waited_for;
     for (const Obstacle& obstacle : obstacles) {
       const bool late = deadline.left_ms() < 0 ? patience.passed() : deadline.passed();
-      if (obstacle.policy == PtracePolicy::kSkip) {
+      // What was restarted may ask for a checkpoint before all of it has been detached.
+      if (is_being_restarted(obstacle, pids) && !soon.passed() && !deadline.passed()) {
+        waiting = true;
+      } else if (obstacle.policy == PtracePolicy::kSkip) {
         members.leave_out(obstacle.member);
       } else if (obstacle.policy == PtracePolicy::kError || late) {
         return refusal_of(obstacle, pids);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "model/credentials.h"
 #include "model/field.h"
 #include "model/memory.h"
 #include "model/resource.h"
@@ -190,27 +191,6 @@ struct ResourceLimit {
   static constexpr auto fields() {
     return std::tuple{field("which", &ResourceLimit::which), field("soft", &ResourceLimit::soft),
                       field("hard", &ResourceLimit::hard)};
-  }
-};
-
-struct Credentials {
-  std::vector<u32> uids;  // real, effective, saved, filesystem
-  std::vector<u32> gids;
-  std::vector<u32> groups;
-  u64 effective = 0, permitted = 0, inheritable = 0, bounding = 0, ambient = 0;  // capability sets
-  u32 securebits = 0;
-
-  bool operator==(const Credentials&) const = default;
-  static constexpr auto fields() {
-    return std::tuple{field("uids", &Credentials::uids),
-                      field("gids", &Credentials::gids),
-                      field("groups", &Credentials::groups),
-                      field("effective", &Credentials::effective),
-                      field("permitted", &Credentials::permitted),
-                      field("inheritable", &Credentials::inheritable),
-                      field("bounding", &Credentials::bounding),
-                      field("ambient", &Credentials::ambient),
-                      field("securebits", &Credentials::securebits)};
   }
 };
 

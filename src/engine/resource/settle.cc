@@ -29,7 +29,7 @@ void settle_owner(const model::Descriptor& descriptor, RestoreContext& context,
     // The owner may be a process that is not in the image, and gone: then no process gets the
     // signal.
     calls.script->attempt("set the owner of " + name, SYS_fcntl,
-                       {number, u64{F_SETOWN_EX}, calls.script->object(value)});
+                          {number, u64{F_SETOWN_EX}, calls.script->object(value)});
   }
   if (file.signal != 0) {
     calls.script->call("set the signal of " + name, SYS_fcntl,

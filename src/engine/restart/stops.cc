@@ -90,7 +90,9 @@ Result<void> stop_as_before(BuildState& state, size_t index, Pid worker, RemoteA
   if (otherwise || signal == 0 || signal == SIGSTOP) return {};
   if (!group_is_orphaned(target.pid())) return {};
   const auto group = group_inside(state, target.pid());
-  const bool moved = group && may_stop_by(process, signal) &&
+  // Where it cannot see the group that it is in, one that led a group leads one again.
+  const bool leads = !group && process.group == process.pid && process.session != process.pid;
+  const bool moved = (group || leads) && may_stop_by(process, signal) &&
                      TRY(target.bare_call(worker, call_at, SYS_setpgid, {0, 0})) == 0;
   if (!moved) {
     state.stopped_by_force.insert(index);
@@ -102,6 +104,7 @@ Result<void> stop_as_before(BuildState& state, size_t index, Pid worker, RemoteA
   }
   TRY(deliver(target.pid(), worker, signal));
   state.stopped.insert(index);
+  if (leads) return {};
   const i64 back =
       TRY(target.bare_call(worker, call_at, SYS_setpgid, {0, static_cast<u64>(*group)}));
   if (back == 0) return {};

@@ -178,3 +178,11 @@ TEST_CASE("children include those that have exited and were not waited for") {
   CHECK(!proc::exists(child));
   CHECK(proc::describe(child) == std::to_string(child));
 }
+
+TEST_CASE("what a time namespace adds to the clocks") {
+  const auto offsets =
+      proc::parse_time_offsets("monotonic      100000   500000000\nboottime     -5000  0\n");
+  REQUIRE(offsets);
+  CHECK(*offsets == proc::TimeOffsets{100'000'500'000'000, -5'000'000'000'000});
+  CHECK(!proc::parse_time_offsets("monotonic what\n"));
+}

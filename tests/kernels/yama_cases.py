@@ -263,7 +263,7 @@ def case_scope2_restart_without_namespaces_is_refused(case):
 
 
 def case_scope3_restart_is_refused(case):
-    refused_restart(case, 3)
+    refused_restart(case, 3, "--no-restore-pid")
 
 
 def refused_restart(case, scope, *options):

@@ -43,16 +43,6 @@ void add_ends(Pid pid, bool known_only, Pipes& pipes) {
   }
 }
 
-std::vector<Pid> all_processes() {
-  std::vector<Pid> pids;
-  const auto names = sys::list_directory("/proc");
-  for (const std::string& name : names ? *names : std::vector<std::string>()) {
-    const bool number = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
-    if (number && name.size() < 10) pids.push_back(std::stoi(name));
-  }
-  return pids;
-}
-
 // How both would be saved.
 std::string both_by(Pid ours, Pid theirs) {
   const auto one = proc::read_stat(ours);
@@ -86,7 +76,8 @@ std::vector<std::string> describe_outside_pipes(std::span<const Pid> pids) {
   if (own.empty()) return {};
   Pipes theirs;
   for (const auto& [link, ends] : own) theirs[link] = {};
-  for (const Pid pid : all_processes()) {
+  const auto all = sys::list_numbers("/proc");
+  for (const Pid pid : all ? *all : std::vector<Pid>()) {
     if (std::ranges::find(pids, pid) == pids.end()) add_ends(pid, true, theirs);
   }
   std::vector<std::string> sentences;

@@ -23,16 +23,6 @@ FileKey key_of(const struct stat& status) {
   return {status.st_dev, status.st_ino};
 }
 
-std::vector<Pid> all_processes() {
-  std::vector<Pid> pids;
-  const auto names = sys::list_directory("/proc");
-  for (const std::string& name : names ? *names : std::vector<std::string>()) {
-    const bool number = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
-    if (number && name.size() < 10) pids.push_back(std::stoi(name));
-  }
-  return pids;
-}
-
 void add_descriptors(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid>& writers) {
   const auto numbers = proc::read_descriptors(pid);
   if (!numbers) return;  // gone, or another user's
@@ -63,7 +53,8 @@ void add_mappings(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid
 std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files) {
   std::map<FileKey, Pid> writers;
   if (files.empty()) return writers;
-  for (const Pid pid : all_processes()) {
+  const auto all = sys::list_numbers("/proc");
+  for (const Pid pid : all ? *all : std::vector<Pid>()) {
     if (pid == ::getpid()) continue;
     const Pid live = proc::live_thread(pid);
     add_descriptors(live, files, writers);

@@ -25,6 +25,9 @@ struct Request {
   u64 engine_start = 0;
 };
 
+// Within the request's time limit, and in any case at some time.
+i64 freeze_limit(i64 left_ms);
+
 class Member {
  public:
   Member(const Block& block, UniqueFd pidfd) : block_(block), pidfd_(std::move(pidfd)) {}
@@ -75,7 +78,10 @@ class Member {
   };
 
   Result<BlockHead> look(const Request& request);
+  Result<trace::Freeze> freeze(i64 left_ms) const;
   Result<void> begin(const Request& request, i64 left_ms);
+  Result<bool> begin_standing(const Request& request, trace::FrozenProcess* process);
+  [[nodiscard]] Pid callback_thread(const BlockHead& head) const;
   Result<bool> check_idle(const BlockHead& head);
   void free_stopped();
   Result<void> write_request(const Request& request);

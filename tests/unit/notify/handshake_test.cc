@@ -1,8 +1,10 @@
 // notify/: the engine's side of the handshake, with children that have a hand-made control block.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cerrno>
 
+#include "base/sys.h"
 #include "fake_libcr.h"
 #include "notify/notify.h"
 #include "proc/status.h"
@@ -224,6 +226,44 @@ TEST_CASE("who does not arrive in time is named, and may be late") {
   CHECK(eventually([&] { return child.shared().value == CRI_VERDICT_ABORT; }));
   // The block may be IDLE a moment later.
   CHECK(eventually([&] { return gather({child.pid()}).ok(); }));
+}
+
+TEST_CASE("threads of the program run on undisturbed while its callbacks are called") {
+  Child child([](Shared& shared) {
+    test::make_block(shared);
+    test::start_callbacks([] {
+      while (test::fake.shared->stop == 0) test::nap();
+      return 0;
+    });
+    shared.ready = 1;
+    for (;;) ::pause();
+  });
+  until_ready(child);
+  // A thread that is stopped, if only for a moment, counts up.
+  const auto switches = [&] {
+    const std::string text = *sys::read_file(fmt::format("/proc/{}/status", child.pid()));
+    constexpr std::string_view kName = "\nvoluntary_ctxt_switches:";
+    return std::stoul(text.substr(text.find(kName) + kName.size()));
+  };
+  REQUIRE(eventually([&] {
+    const auto call = proc::read_syscall(child.pid(), child.pid());
+    return call.ok() && call->number == SYS_pause;
+  }));
+  const auto before = switches();
+  auto while_called = before;
+  notify::Terms terms = within(kLimitMs);
+  terms.cancelled = [&] {
+    if (child.shared().count == 1 && child.shared().stop == 0) {  // the callback has begun
+      while_called = switches();
+      child.shared().stop = 1;
+    }
+    return false;
+  };
+  auto gathered = gather({child.pid()}, std::move(terms));
+  REQUIRE_MESSAGE(gathered.ok(), gathered.error().message());
+  CHECK(child.shared().stop == 1);
+  CHECK(while_called == before);
+  CHECK(finish(*gathered, {child.pid()}).ok());
 }
 
 TEST_CASE("callbacks run in a stopped process, which is stopped afterwards") {

@@ -137,18 +137,27 @@ def call(case, line, **variables):
     return done.stdout
 
 
-def case_installed_in_a_moved_prefix(case, run):
-    """configure's --with-blcr=PREFIX: -IPREFIX/include -LPREFIX/lib -lcr, and nothing else."""
-    build = case.commands.build
-    options = json.loads(call(case, ["meson", "introspect", "--buildoptions", build])) if shutil.which("meson") else []
-    value = {option["name"]: option["value"] for option in options}
-    if not value or not os.access(os.path.join(build, "meson-logs"), os.W_OK):
+def moved_prefix(case):
+    """A prefix with all that is installed, at another place than it was built for."""
+    build, moved = case.commands.build, case.file("moved")
+    made = os.path.join(build, "installed")  # a copy of the build, without meson's files (scripts/test)
+    if os.path.isdir(made):
+        shutil.copytree(made, moved, symlinks=True)
+        return moved
+    if not os.access(os.path.join(build, "meson-logs"), os.W_OK) or not shutil.which("meson"):
         raise Skipped("no meson here, or the build is somebody else's")
+    options = json.loads(call(case, ["meson", "introspect", "--buildoptions", build]))
+    value = {option["name"]: option["value"] for option in options}
     if value["libdir"] != "lib":
         raise Skipped(f"this build was told to use {value['libdir']}")
     call(case, ["meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", case.file("dest")])
-    moved = case.file("moved")
     os.rename(case.file("dest") + value["prefix"], moved)
+    return moved
+
+
+def case_installed_in_a_moved_prefix(case, run):
+    """configure's --with-blcr=PREFIX: -IPREFIX/include -LPREFIX/lib -lcr, and nothing else."""
+    moved = moved_prefix(case)
     with open(case.file("program.c"), "w", encoding="utf-8") as file:
         file.write(PROGRAM)
     lib, cc = f"{moved}/lib", ["cc", f"-I{moved}/include", "program.c", f"-L{moved}/lib"]

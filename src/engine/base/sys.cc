@@ -197,6 +197,12 @@ Result<UniqueFd> pidfd_open(Pid pid, bool thread) {
   return UniqueFd(static_cast<int>(fd));
 }
 
+Result<void> pidfd_send_signal(int pidfd, int signal) {
+  TRY(raw("send", fmt::format("signal {} to a process", signal), SYS_pidfd_send_signal, pidfd,
+          signal, nullptr, 0U));
+  return {};
+}
+
 Result<UniqueFd> pidfd_getfd(int pidfd, int number) {
   const long fd = TRY(raw("obtain", fmt::format("descriptor {} of the process", number),
                           SYS_pidfd_getfd, pidfd, number, 0));

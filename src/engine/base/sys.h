@@ -67,6 +67,8 @@ Result<struct stat> fstat(int fd);
 
 // `thread`: the id is a thread's that need not lead its process (PIDFD_THREAD, Linux 6.9).
 Result<UniqueFd> pidfd_open(Pid pid, bool thread = false);
+// ESRCH: the process has ended.
+Result<void> pidfd_send_signal(int pidfd, int signal);
 // A duplicate of descriptor `number` of the process behind `pidfd` (needs ptrace access).
 Result<UniqueFd> pidfd_getfd(int pidfd, int number);
 // Whether two descriptors of two processes are one open file description.

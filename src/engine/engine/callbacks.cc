@@ -37,7 +37,7 @@ class Job {
     (void)::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     for (const UniqueFd& pidfd : pidfds_) {
       // Fails only for who has gone already.
-      (void)::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
+      (void)sys::pidfd_send_signal(pidfd.get(), SIGKILL);
     }
     const Deadline patience(kPatienceMs);
     for (const Pid pid : pids_) {

@@ -29,8 +29,7 @@ Result<void> Addressees::add(Pid pid) {
 Result<void> Addressees::send(int signal) const {
   if (signal == 0) return {};
   for (const UniqueFd& pidfd : pidfds_) {
-    const auto sent = sys::raw("send", "the signal to a saved process", SYS_pidfd_send_signal,
-                               pidfd.get(), std::abs(signal), nullptr, 0U);
+    const auto sent = sys::pidfd_send_signal(pidfd.get(), std::abs(signal));
     if (!sent && sent.error().code != ESRCH) return sent.error();
   }
   return {};

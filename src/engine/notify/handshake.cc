@@ -62,15 +62,19 @@ Result<void> Handshake::State::join(const std::vector<Block>& blocks) {
   return {};
 }
 
-void Handshake::State::note_pids(std::span<const Pid> pids) {
+Result<void> Handshake::State::note_pids(std::span<const Pid> pids) {
   for (const Pid pid : pids) {
-    if (std::find(pids_.begin(), pids_.end(), pid) == pids_.end()) pids_.push_back(pid);
+    if (processes_.contains(pid)) continue;
+    auto pidfd = sys::pidfd_open(pid);
+    if (!pidfd && pidfd.error().code == ESRCH) continue;
+    processes_.emplace(pid, TRY(std::move(pidfd)));
   }
+  return {};
 }
 
 Result<void> Handshake::State::add(std::span<const Pid> pids) {
-  note_pids(pids);
-  auto joined = join(find_blocks(pids));
+  auto joined = note_pids(pids);
+  if (joined.ok()) joined = join(find_blocks(pids));
   if (!joined) return give_up(std::move(joined).take_error());
   return settle();
 }
@@ -84,7 +88,7 @@ Result<void> Handshake::State::decide_forwards() {
           terms_.forward ? terms_.forward(*forward)
                          : fail(EOPNOTSUPP, "checkpoints cannot be forwarded here");
       if (wider.ok()) {
-        note_pids(*wider);
+        TRY(note_pids(*wider));
         TRY(join(find_blocks(*wider)));
       }
       const int code = wider.ok() ? 0 : wider.error().code;
@@ -170,7 +174,9 @@ bool Handshake::State::all_have_left(int& failed) {
 }
 
 void Handshake::State::kill_all() {
-  for (const Pid pid : pids_) (void)::kill(pid, SIGKILL);  // fails only for who has gone already
+  for (const auto& [pid, pidfd] : processes_) {
+    (void)sys::pidfd_send_signal(pidfd.get(), SIGKILL);  // fails only for who has gone already
+  }
 }
 
 Result<bool> Handshake::State::is_settled(trace::Freeze& freeze) {

@@ -1,6 +1,7 @@
 // One request with all its members. Internal to notify/: what Handshake owns.
 #pragma once
 
+#include <map>
 #include <span>
 #include <vector>
 
@@ -30,7 +31,7 @@ class Handshake::State {
   Result<void> join(const std::vector<Block>& blocks);
   Result<bool> round();
   Result<void> decide_forwards();
-  void note_pids(std::span<const Pid> pids);
+  Result<void> note_pids(std::span<const Pid> pids);
   Error give_up(Error error);
   [[nodiscard]] Error too_late();
   bool all_have_left(int& failed);
@@ -39,8 +40,8 @@ class Handshake::State {
 
   Terms terms_;
   Request request_;
-  std::vector<Pid> pids_;        // of the whole request
-  std::vector<Member> members_;  // those of them that take part, or did
+  std::map<Pid, UniqueFd> processes_;  // of the whole request, by pidfds
+  std::vector<Member> members_;        // those of them that take part, or did
   std::vector<Block> blocks_;
 };
 

@@ -43,12 +43,22 @@ std::vector<Holder> holders_of(Pid id) {
   return holders;
 }
 
-// Only zombies, which somebody is to reap, and the cr_checkpoint that killed the group that it was
-// in itself: it sees to their end.
+// On its way out: exit(2) of a large process takes long on a busy machine, and so does the way
+// there.
+bool is_ending(const proc::Stat& stat) {
+  constexpr u32 kExiting = 0x4;  // PF_EXITING (include/linux/sched.h)
+  constexpr u64 kKill = u64{1} << (SIGKILL - 1);
+  if (stat.state == 'Z' || (stat.flags & kExiting) != 0) return true;
+  const auto status = proc::read_status(stat.pid);
+  return !status || ((status->pending | status->shared_pending) & kKill) != 0;
+}
+
+// Only those that end, or that somebody is to reap, and the cr_checkpoint that killed the group
+// that it was in itself: it sees to their end.
 bool is_dying(Pid id) {
   const std::vector<Holder> holders = holders_of(id);
   return std::all_of(holders.begin(), holders.end(), [](const Holder& holder) {
-    return holder.stat.state == 'Z' || holder.stat.name == "cr_checkpoint";
+    return is_ending(holder.stat) || holder.stat.name == "cr_checkpoint";
   });
 }
 

@@ -137,16 +137,20 @@ def differences(before, after, threads_may_end=False):
             if before.get(key) != after.get(key)]
 
 
-def kill_descendants(ancestor):
-    """By pidfds: while ids are walked through, a number may be somebody else's a moment later."""
-    for pid in descendants(ancestor):
+def kill_family(ancestor, itself=False):
+    """Kills all below `ancestor`, which lives or has not been waited for; who they were. By pidfds:
+    while ids are walked through, a number may be somebody else's a moment later."""
+    handles = {}
+    for pid in [*([ancestor] if itself else []), *descendants(ancestor)]:
         with contextlib.suppress(OSError):
-            handle = os.pidfd_open(pid)
-            try:
-                if pid in descendants(ancestor):  # it is still the one that the handle is for
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-            finally:
-                os.close(handle)
+            handles[pid] = os.pidfd_open(pid)
+    still = {ancestor, *descendants(ancestor)}  # what the handles are for
+    for pid, handle in handles.items():
+        if pid in still:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.close(handle)
+    return list(handles)
 
 
 class OwnProcess(subprocess.Popen):
@@ -309,8 +313,9 @@ class Case:
 
     def finish(self):
         for process in self.started:
-            kill_descendants(process.pid)
+            # One that was waited for has no descendants; its number may be another's by now.
             if process.poll() is None:
+                kill_family(process.pid)
                 process.kill()
             try:
                 process.wait(10)

@@ -18,7 +18,7 @@ import sys
 import termios
 
 from harness import (LIMIT, Case, Commands, Failed, Report, Skipped, adopt_orphans, descendants,
-                     differences, look, read, said, status_field, tids, until, walking)
+                     differences, kill_family, look, read, said, status_field, tids, until, walking)
 
 
 class Fixture:
@@ -197,10 +197,7 @@ class Fixture:
 
     def kill(self):
         """All of its processes; those below it may be anybody's children by then."""
-        family = [self.pid, *descendants(self.pid)]
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        family = kill_family(self.pid, itself=True)
         if self.restarted:
             self.reap_restart()
         else:

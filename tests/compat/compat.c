@@ -254,6 +254,19 @@ char cp_state(pid_t pid) {
   return end ? end[2] : 0;
 }
 
+pid_t cp_own_pid(pid_t pid) {
+  char name[64], line[256];
+  int own = 0;
+  snprintf(name, sizeof name, "/proc/%d/status", (int)pid);
+  FILE* status = fopen(name, "re");
+  CHECK(status != NULL);
+  while (own == 0 && fgets(line, sizeof line, status) != NULL) {
+    if (strncmp(line, "NSpid:", 6) == 0) own = atoi(strrchr(line, '\t') + 1);
+  }
+  fclose(status);
+  return own;
+}
+
 void cp_until_stopped(pid_t pid) {
   UNTIL(cp_state(pid) == 'T');
 }

@@ -30,16 +30,23 @@ CASE_LIMIT = 3 * LIMIT
 OTHERS = ("echo", "loads")
 
 
+def is_marked(pid, mark):
+    return mark in read_bytes(f"/proc/{pid}/environ").split(b"\0")
+
+
 def marked(mark):
     """The pids of all that have the mark of a case in their environment: also what lost its parent."""
-    return [int(name) for name in os.listdir("/proc")
-            if name.isdigit() and mark in read_bytes(f"/proc/{name}/environ").split(b"\0")]
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and is_marked(name, mark)]
 
 
 def end_all(mark):
+    """By pidfds: a number may be another's a moment later."""
     for pid in marked(mark):
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+            handle = os.pidfd_open(pid)
+            if is_marked(pid, mark):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
 
 
 def doing(pid):

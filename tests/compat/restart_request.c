@@ -86,7 +86,7 @@ CP_CASE(poll_returns_the_pid_of_the_callers_child) {
   prepare();
   request();
   int pid = cr_poll_restart(&handle, NULL);
-  CHECK_EQ(pid, saved_pid);
+  CHECK_EQ(cp_own_pid(pid), saved_pid);
   lives(pid);
 }
 
@@ -97,7 +97,7 @@ CP_CASE(reap_returns_the_pid_of_the_callers_child) {
   CHECK(cr_wait_restart(&handle, NULL) > 0);
   CHECK(cr_log_restart(&handle, 0, NULL) >= 0);
   int pid = cr_reap_restart(&handle);
-  CHECK_EQ(pid, saved_pid);
+  CHECK_EQ(cp_own_pid(pid), saved_pid);
   lives(pid);
 }
 
@@ -176,7 +176,7 @@ CP_CASE(signal_is_sent_to_the_restarted) {
   args.cr_signal = SIGSTOP;
   request();
   int pid = cr_poll_restart(&handle, NULL);
-  CHECK_EQ(pid, saved_pid);
+  CHECK_EQ(cp_own_pid(pid), saved_pid);
   cp_until_stopped(pid);
   CHECK_EQ(kill(pid, SIGCONT), 0);
   lives(pid);
@@ -206,8 +206,8 @@ static void groups(unsigned flags, int restored) {
   request();
   int pid = cr_poll_restart(&handle, NULL);
   if (pid < 0) cp_fail("cr_poll_restart: %d, %s", pid, cr_strerror(errno));
-  CHECK_EQ(getpgid(pid), restored ? saved_pid : getpgrp());
-  CHECK_EQ(getsid(pid), restored ? saved_pid : getsid(0));
+  CHECK_EQ(getpgid(pid), restored ? pid : getpgrp());
+  CHECK_EQ(getsid(pid), restored ? pid : getsid(0));
   lives(pid);
 }
 
@@ -339,7 +339,7 @@ CP_CASE(a_pid_in_use_is_ebusy) {
   prepare();
   request();
   holder = cr_poll_restart(&handle, NULL);
-  CHECK_EQ(holder, saved_pid);
+  CHECK_EQ(cp_own_pid(holder), saved_pid);
   prepare();
   fails_with(EBUSY);
   lives(holder);

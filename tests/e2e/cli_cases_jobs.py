@@ -35,6 +35,27 @@ def standard_descriptors_follow(case):
     check(out == b"out hello\n" and err == b"err hello\n", f"{out} {err}")
 
 
+def signals_of_a_stopped_program_wait(case):
+    """What came while it was stopped is taken when it goes on, not by the restart; also beside the
+    signal that stopped it."""
+    for stop in (signal.SIGSTOP, signal.SIGTSTP):
+        target = case.start(["/bin/sleep", "1000"], start_new_session=stop == signal.SIGSTOP)
+        until(lambda: read(f"/proc/{target.pid}/comm") == "sleep\n", "the program")
+        wait_state(target.pid, "S")
+        os.kill(target.pid, stop)
+        wait_state(target.pid, "T")
+        os.kill(target.pid, signal.SIGTERM)
+        image = case.checkpoint_kill(target, target.pid)
+        process = case.restart(image, "--no-restore-pid")
+        pid = case.restarted_pid(process, "1000")
+        wait_state(pid, "T")
+        pending = int(status_field(pid, "ShdPnd"), 16)
+        check(pending == 1 << signal.SIGTERM - 1, f"pending are {pending:#x}")
+        check(process.poll() is None, f"cr_restart ends with {process.returncode}")
+        os.kill(pid, signal.SIGCONT)
+        check(process.wait(60) == -signal.SIGTERM, f"status {process.returncode}")
+
+
 def no_descriptor_is_inherited(case):
     """The job has the descriptors that were saved; the context file is not among them."""
     target = idle(case)
@@ -210,5 +231,6 @@ def parents_of_the_restarted(case):
         check(status_field(shell.pid, "PPid") == str(process.pid), "the first has another parent")
 
 
-JOB_CASES = [standard_descriptors_follow, no_descriptor_is_inherited, job_control, hook_of_success,
-             hooks_of_failure, restart_messages, signals_after_a_restart, relocated, parents_of_the_restarted]
+JOB_CASES = [standard_descriptors_follow, no_descriptor_is_inherited, signals_of_a_stopped_program_wait,
+             job_control, hook_of_success, hooks_of_failure, restart_messages, signals_after_a_restart,
+             relocated, parents_of_the_restarted]

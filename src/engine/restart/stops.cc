@@ -1,8 +1,9 @@
-// SIGSTOP stops any process when it is released. The other stop signals are ignored in an orphaned
-// process group, as that of a restart often is, though the saved one was none. There the process is
-// stopped while it is built, in a group of its own for that moment; a thread that its tracer moves
-// on from a group stop may still make calls, and the kernel stops it again, by the same signal,
-// when it is detached (JOBCTL_STOP_PENDING in __ptrace_unlink()).
+// A process is stopped again while it is built: a stop signal that was sent as it is let go would
+// be taken after those that had come while it was stopped. A thread that its tracer moves on from a
+// group stop may still make calls, and the kernel stops it again, by the same signal, when it is
+// detached (JOBCTL_STOP_PENDING in __ptrace_unlink()). Stop signals other than SIGSTOP are ignored
+// in an orphaned process group, as that of a restart often is, though the saved one was none: there
+// the process is in a group of its own for that moment.
 #include "restart/stops.h"
 
 #include <fmt/format.h>
@@ -51,7 +52,8 @@ bool may_stop_by(const model::Process& process, int signal) {
          });
 }
 
-// Delivers the signal to the worker, all of whose other signals are blocked.
+// Delivers the signal to the worker, all of whose other signals are blocked: those that wait for
+// the process to go on are not taken before.
 Result<void> deliver(Pid pid, Pid worker, int signal) {
   TRY(trace::set_signal_mask(worker, ~(u64{1} << (signal - 1))));
   TRY(sys::check(::kill(pid, signal), "stop", fmt::format("process {}", pid)));
@@ -59,6 +61,30 @@ Result<void> deliver(Pid pid, Pid worker, int signal) {
   TRY(await_stop(worker, signal, 0));
   TRY(trace::resume(worker, signal));
   return await_stop(worker, signal, PTRACE_EVENT_STOP);
+}
+
+// False: its group is orphaned, and it cannot leave it for a moment.
+Result<bool> deliver_in_group(BuildState& state, size_t index, Pid worker, RemoteAddr call_at,
+                              int signal) {
+  const model::Process& process = state.process(index);
+  Target& target = state.targets[index];
+  const Pid pid = target.pid();
+  if (!group_is_orphaned(pid)) {
+    TRY(deliver(pid, worker, signal));
+    return true;
+  }
+  const auto group = group_inside(state, pid);
+  // Where it cannot see the group that it is in, one that led a group leads one again.
+  const bool leads = !group && process.group == process.pid && process.session != process.pid;
+  if (!group && !leads) return false;
+  if (TRY(target.bare_call(worker, call_at, SYS_setpgid, {0, 0})) != 0) return false;
+  TRY(deliver(pid, worker, signal));
+  if (leads) return true;
+  const i64 back =
+      TRY(target.bare_call(worker, call_at, SYS_setpgid, {0, static_cast<u64>(*group)}));
+  if (back == 0) return true;
+  return sys::error_of(static_cast<int>(-back), "return to its group",
+                       fmt::format("process {}", process.pid));
 }
 
 }  // namespace
@@ -84,32 +110,30 @@ bool group_is_orphaned(Pid pid) {
 
 Result<void> stop_as_before(BuildState& state, size_t index, Pid worker, RemoteAddr call_at) {
   const model::Process& process = state.process(index);
-  Target& target = state.targets[index];
   const int signal = stop_signal_of(process);
   const bool otherwise = state.options.signal > 0 || runs_callbacks(state, index);
-  if (otherwise || signal == 0 || signal == SIGSTOP) return {};
-  if (!group_is_orphaned(target.pid())) return {};
-  const auto group = group_inside(state, target.pid());
-  // Where it cannot see the group that it is in, one that led a group leads one again.
-  const bool leads = !group && process.group == process.pid && process.session != process.pid;
-  const bool moved = (group || leads) && may_stop_by(process, signal) &&
-                     TRY(target.bare_call(worker, call_at, SYS_setpgid, {0, 0})) == 0;
-  if (!moved) {
+  // A first thread that has yet to exit would be stopped before: release sends the signal.
+  const bool exits = !process.threads.empty() && process.threads.front().zombie;
+  if (otherwise || signal == 0 || (exits && signal == SIGSTOP)) return {};
+  if (signal != SIGSTOP && may_stop_by(process, signal) && !exits) {
+    if (TRY(deliver_in_group(state, index, worker, call_at, signal))) {
+      state.stopped.insert(index);
+      return {};
+    }
+  }
+  if (signal != SIGSTOP) {
+    state.context.notes.push_back(fmt::format(
+        "process {} was stopped by signal {} and is by SIGSTOP, as {} here", process.pid, signal,
+        may_stop_by(process, signal) ? "its process group is orphaned"
+                                     : "that signal would not stop it"));
+  }
+  if (exits) {
     state.stopped_by_force.insert(index);
-    state.context.notes.push_back(
-        fmt::format("process {} was stopped by signal {} and is by SIGSTOP, as its process group "
-                    "is orphaned here",
-                    process.pid, signal));
     return {};
   }
-  TRY(deliver(target.pid(), worker, signal));
+  TRY(deliver(state.targets[index].pid(), worker, SIGSTOP));
   state.stopped.insert(index);
-  if (leads) return {};
-  const i64 back =
-      TRY(target.bare_call(worker, call_at, SYS_setpgid, {0, static_cast<u64>(*group)}));
-  if (back == 0) return {};
-  return sys::error_of(static_cast<int>(-back), "return to its group",
-                       fmt::format("process {}", process.pid));
+  return {};
 }
 
 }  // namespace stasis::restart

@@ -15,8 +15,8 @@ int stop_signal_of(const model::Process& process);
 // orphaned, nobody outside of it but in its session is the parent of a member (setpgid(2)).
 bool group_is_orphaned(Pid pid);
 
-// Stops the process now where only that gives it its stop again (state.stopped); the rest are
-// stopped when they are released. `worker`: a thread of it that makes calls at `call_at`.
+// Stops the process now (state.stopped), but for one whose first thread has yet to exit, which is
+// stopped when it is released. `worker`: a thread of it that makes calls at `call_at`.
 Result<void> stop_as_before(BuildState& state, size_t index, Pid worker, RemoteAddr call_at);
 
 }  // namespace stasis::restart

@@ -25,8 +25,10 @@ class Deadline {
     return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start_).count();
   }
   [[nodiscard]] Error error() const {
-    return fail(ETIMEDOUT, fmt::format("the time limit of {} s has passed", limit_ms_ / 1000),
-                "the program goes on as before; give it more time (--time)");
+    return fail(
+        ETIMEDOUT,
+        fmt::format("the time limit of {} s has passed", static_cast<double>(limit_ms_) / 1000),
+        "the program goes on as before; give it more time (--time)");
   }
 
  private:

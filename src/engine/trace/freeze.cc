@@ -19,9 +19,10 @@ namespace {
 using Phase = HeldThread::Phase;
 constexpr i64 kNsPerMs = 1'000'000;
 constexpr i64 kDefaultLimitMs = 10'000;
+constexpr i64 kLongestPauseMs = 128;
 
-void sleep_a_moment() {
-  const timespec pause = {.tv_sec = 0, .tv_nsec = kNsPerMs};
+void sleep_ms(i64 pause_ms) {
+  const timespec pause = {.tv_sec = 0, .tv_nsec = pause_ms * kNsPerMs};
   (void)::nanosleep(&pause, nullptr);  // waking early is harmless
 }
 
@@ -129,7 +130,8 @@ Result<Freeze> Freeze::take(const Members& members, i64 timeout_ms) {
   const ShortSlice slice;
   const i64 deadline_ns =
       monotonic_ns() + (timeout_ms < 0 ? kDefaultLimitMs : timeout_ms) * kNsPerMs;
-  while (true) {
+  // What has to run first may wait long for a processor: each time it gets longer.
+  for (i64 pause_ms = 1;; pause_ms = std::min(2 * pause_ms, kLongestPauseMs)) {
     auto state = std::make_unique<State>(members, deadline_ns);
     TRY(state->freezer().freeze_all());  // on error the destructor lets go
     const auto described = state->describe();
@@ -139,7 +141,7 @@ Result<Freeze> Freeze::take(const Members& members, i64 timeout_ms) {
     if (!again || monotonic_ns() >= deadline_ns) return described.error();
     state.reset();
     (void)TRY(members());
-    sleep_a_moment();
+    sleep_ms(pause_ms);
   }
 }
 

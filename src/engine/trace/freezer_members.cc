@@ -137,6 +137,10 @@ Error Freezer::unsettled() const {
                           });
     if (!all_held) who += (who.empty() ? "" : ", ") + proc::describe(pid);
   }
+  if (who.empty()) {  // it has just come to that
+    return fail(ETIMEDOUT, fmt::format("the time limit passed while {} threads were being stopped",
+                                       threads_.size()));
+  }
   return fail(ETIMEDOUT, "threads kept appearing or exiting until the time limit in: " + who);
 }
 

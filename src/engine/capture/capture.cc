@@ -10,6 +10,7 @@
 #include "capture/areas.h"
 #include "capture/builder.h"
 #include "capture/carried_files.h"
+#include "capture/choices.h"
 #include "capture/facts.h"
 #include "capture/ids.h"
 #include "capture/inside.h"
@@ -70,6 +71,8 @@ Result<void> capture_threads(Builder& builder, trace::FrozenProcess& process, mo
     if (!thread.zombie) {
       trace::RemoteCalls calls = TRY(trace::RemoteCalls::begin(process, thread));
       TRY(ask_thread(process, calls, captured));
+      Asker ask(process, calls);
+      TRY(note_keyrings(ask, thread.tid, builder.notes));
       if (!process_asked) {
         TRY(ask_process(process, calls, into));
         TRY(ask_timers(process, calls, into));

@@ -2,6 +2,7 @@
 // with EINVAL: then the program cannot have chosen it.
 #include "capture/choices.h"
 
+#include <linux/keyctl.h>
 #include <linux/membarrier.h>
 #include <linux/prctl.h>
 #include <linux/securebits.h>
@@ -83,6 +84,22 @@ Result<void> ask_memory_choices(Asker& ask, model::Memory& into) {
   into.merges = TRY(ask.prctl(kPrGetMemoryMerge)) == 1;
   const i64 registered = TRY(ask.raw(SYS_membarrier, {kGetRegistrations, 0, 0}));
   into.barriers = registered >= 0 ? static_cast<u32>(registered) : TRY(probe_barriers(ask));
+  return {};
+}
+
+Result<void> note_keyrings(Asker& ask, Pid tid, std::vector<std::string>& notes) {
+  struct Kind {
+    i32 keyring;
+    std::string_view name;
+  };
+  constexpr Kind kKinds[] = {{KEY_SPEC_THREAD_KEYRING, "thread"},
+                             {KEY_SPEC_PROCESS_KEYRING, "process"}};
+  for (const Kind& kind : kKinds) {
+    const auto id = static_cast<u64>(i64{kind.keyring});
+    if (TRY(ask.raw(SYS_keyctl, {KEYCTL_GET_KEYRING_ID, id, 0})) < 0) continue;  // has none
+    notes.push_back(
+        fmt::format("thread {}: the keys of its {} keyring are not saved", tid, kind.name));
+  }
   return {};
 }
 

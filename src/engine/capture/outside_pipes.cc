@@ -43,8 +43,17 @@ void add_ends(Pid pid, bool known_only, Pipes& pipes) {
   }
 }
 
-// How both would be saved.
-std::string both_by(Pid ours, Pid theirs) {
+std::string describe(const End& ours, const End& theirs, bool reads) {
+  return fmt::format(
+      "descriptor {} of process {} is a pipe {} process {}, which is not being saved: after a "
+      "restart it is cr_restart's {}{}",
+      ours.number, proc::describe(ours.pid), reads ? "from" : "to", proc::describe(theirs.pid),
+      reads ? "input" : "output", option_for_both(ours.pid, theirs.pid));
+}
+
+}  // namespace
+
+std::string option_for_both(Pid ours, Pid theirs) {
   const auto one = proc::read_stat(ours);
   const auto other = proc::read_stat(theirs);
   if (!one || !other) return {};
@@ -56,16 +65,6 @@ std::string both_by(Pid ours, Pid theirs) {
   }
   return {};
 }
-
-std::string describe(const End& ours, const End& theirs, bool reads) {
-  return fmt::format(
-      "descriptor {} of process {} is a pipe {} process {}, which is not being saved: after a "
-      "restart it is cr_restart's {}{}",
-      ours.number, proc::describe(ours.pid), reads ? "from" : "to", proc::describe(theirs.pid),
-      reads ? "input" : "output", both_by(ours.pid, theirs.pid));
-}
-
-}  // namespace
 
 std::vector<std::string> describe_outside_pipes(std::span<const Pid> pids) {
   Pipes own;

@@ -15,4 +15,7 @@ namespace stasis::capture {
 // what other users' processes hold is not seen.
 std::vector<std::string> describe_outside_pipes(std::span<const Pid> pids);
 
+// "; `cr_checkpoint -g 12` saves both", if they have a group or session in common.
+std::string option_for_both(Pid ours, Pid theirs);
+
 }  // namespace stasis::capture

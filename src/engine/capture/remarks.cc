@@ -1,10 +1,13 @@
-// Memory policies of single areas; the cookie of core scheduling.
+// Memory policies of single areas; the cookie of core scheduling; what System V semaphores undo.
 #include "capture/remarks.h"
 
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <sys/sem.h>
 
+#include <algorithm>
 #include <set>
+#include <sstream>
 
 #include "base/sys.h"
 #include "proc/status.h"
@@ -18,6 +21,31 @@ bool has_core_cookie(Pid pid) {
   u64 cookie = 0;
   const int got = ::prctl(kPrSchedCore, 0, pid, 0, &cookie);  // ENODEV without SMT, EINVAL before
   return got == 0 && cookie != 0;
+}
+
+// What semop(2) is to undo (SEM_UNDO) is shown nowhere; who changed a semaphore last is.
+void remark_semaphores(std::span<const Pid> pids, std::vector<std::string>& notes) {
+  const auto table = sys::read_file("/proc/sysvipc/sem");
+  if (!table) return;
+  std::istringstream lines(*table);
+  std::string line;
+  std::getline(lines, line);  // the names of the columns
+  std::set<Pid> told;
+  while (std::getline(lines, line)) {
+    int key = 0, id = 0, number = 0;
+    unsigned mode = 0;
+    if (!(std::istringstream(line) >> key >> id >> std::oct >> mode >> std::dec >> number))
+      continue;
+    for (int i = 0; i < number; ++i) {
+      const int pid = ::semctl(id, i, GETPID);
+      if (std::ranges::find(pids, pid) == pids.end() || !told.insert(pid).second) continue;
+      notes.push_back(
+          fmt::format("process {} has changed System V semaphores ({}): what it did with SEM_UNDO "
+                      "is undone when "
+                      "it ends, and a restart does not do it again",
+                      proc::describe(pid), id));
+    }
+  }
 }
 
 }  // namespace
@@ -52,6 +80,7 @@ std::vector<std::string> remarks(std::span<const Pid> pids) {
                       proc::describe(pid)));
     }
   }
+  remark_semaphores(pids, notes);
   return notes;
 }
 

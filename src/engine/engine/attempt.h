@@ -35,6 +35,7 @@ class Attempt {
   Result<void> check_request(const Members& whom) const;
   Result<void> check_libcr(const Members& whom) const;
   Result<void> survey();
+  void note_outsiders(const std::vector<Pid>& members);
   Result<void> open_destination();
   Result<void> gather();
   Result<void> follow_restarts();

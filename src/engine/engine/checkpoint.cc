@@ -4,6 +4,7 @@
 #include "base/guard.h"
 #include "capture/buffered_pages.h"
 #include "capture/outside_pipes.h"
+#include "capture/outside_shares.h"
 #include "capture/remarks.h"
 #include "engine/attempt.h"
 #include "engine/engine.h"
@@ -21,6 +22,13 @@ Result<std::vector<Refusal>> check(Pid target, Scope scope, bool check_restart) 
   });
 }
 
+void Attempt::note_outsiders(const std::vector<Pid>& members) {
+  for (auto* const describe : {capture::describe_outside_pipes, capture::describe_outside_shares}) {
+    const auto sentences = describe(members);
+    report_.notes.insert(report_.notes.end(), sentences.begin(), sentences.end());
+  }
+}
+
 // Up to here everybody runs, or is parked in libcr.
 Result<void> Attempt::prepare() {
   capture::allow_many_descriptors();
@@ -33,7 +41,7 @@ Result<void> Attempt::prepare() {
   if (request_.accepted) request_.accepted(TRY(members_.now()));
   TRY(gather());
   if (handshake_->anybody()) TRY(survey());
-  report_.notes = capture::describe_outside_pipes(TRY(members_.now()));
+  note_outsiders(TRY(members_.now()));
   return {};
 }
 

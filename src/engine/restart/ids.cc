@@ -154,7 +154,8 @@ Result<Attempt> by_namespaces(BuildState& state, const Nursery& nursery) {
       {.kept = state.options.image_lock, .time = state.time ? offsets_text(*state.time) : ""});
   if (!pid) return failed(pid.error());
   TRY(raise_root(state, nursery, std::move(cradle), *pid));
-  TRY(make_all(state, IdDemand::kSetTid));
+  const auto made = make_all(state, IdDemand::kSetTid);
+  if (!made) return failed(made.error());
   return Attempt{true, {}, {}};
 }
 

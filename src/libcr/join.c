@@ -3,7 +3,7 @@
  * and while it does so it is still counted, so that it never ends the next one. A late thread, sent
  * here for a request that is over, is counted for a moment and finds nothing to do. Everything may
  * be interrupted by the engine, which sends the same thread to the entry point once more: nested
- * calls find the request served. */
+ * calls find the request served. Essay: docs/design/handshake.md. */
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>

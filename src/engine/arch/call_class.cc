@@ -1,5 +1,6 @@
 // Lists of calls for x86_64. The class that returns EINTR was measured with 49 blocking calls on
 // kernels 6.1, 6.12 and 6.18 (SEIZE, INTERRUPT, DETACH); it agrees with signal(7).
+// Essay: docs/design/insured-calls.md.
 #include "arch/call_class.h"
 
 #include <linux/futex.h>

@@ -2,6 +2,7 @@
 // the thread makes calls for us. If we die, the `ret` behind the call under way leads to
 // rt_sigreturn, which finds the frame and puts everything back. Nothing in it is ever executed, and
 // in the normal course it is not used at all. Pure; writing it is trace/remote_call's business.
+// Essay: docs/design/insured-calls.md.
 #pragma once
 
 #include "arch/gadgets.h"

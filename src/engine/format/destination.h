@@ -1,8 +1,8 @@
 // Where a context file goes, and that it appears under its name only when complete and synced.
-// BLCR's creation policies and names (blcr-reference 1.1). The file is 0400. What somebody else put
-// in the way beforehand is never written: symbolic links are not followed, files, fifos and sockets
-// of others and files with a second name are not opened for writing, and the file being written has
-// no name (O_TMPFILE), or one that cannot be guessed.
+// BLCR's creation policies and names. The file is 0400. What somebody else put in the way
+// beforehand is never written: symbolic links are not followed, files, fifos and sockets of others
+// and files with a second name are not opened for writing, and the file being written has no name
+// (O_TMPFILE), or one that cannot be guessed.
 #pragma once
 
 #include <optional>

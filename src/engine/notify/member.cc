@@ -1,6 +1,7 @@
 // A member's way to being parked. Everything that changes the process is written while it stands
 // still, and in an order in which our death at any line leaves a process that goes on by itself:
 // the phase last, so that threads which were sent before it was written return at once.
+// Essay: docs/design/handshake.md.
 #include "notify/member.h"
 
 #include <fmt/format.h>

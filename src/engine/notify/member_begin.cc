@@ -1,6 +1,7 @@
 // How a member hears of a request: what is asked of it first, and what is written into its block.
 // Where a callback thread waits for it, that thread alone is stopped: the program's own are
 // disturbed once, when they are sent into libcr.
+// Essay: docs/design/handshake.md.
 #include <fmt/format.h>
 #include <signal.h>
 

@@ -2,6 +2,7 @@
 // missing the 64-bit entries of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). Both
 // give the same ranges, but only the scan can tell zero pages: an entry shows "present, not
 // exclusive, not file" for the zero page and for a page shared with a fork child alike.
+// Essay: docs/design/stock-kernels.md.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>

@@ -4,6 +4,7 @@
 //
 // Not kept: which items were ready in which order, and whether an edge-triggered item had already
 // told its edge: it tells it once more, which programs must bear anyway (epoll(7)).
+// Essay: docs/design/restart.md.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/kcmp.h>

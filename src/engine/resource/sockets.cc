@@ -1,5 +1,6 @@
 // Describing sockets: asked of a duplicate with getters, or, where there is none (Yama), looked up
 // by inode in /proc/PID/net. It only reads.
+// Essay: docs/design/sockets.md.
 #include "resource/sockets.h"
 
 #include <arpa/inet.h>

@@ -5,6 +5,7 @@
 // it executes its program and stops at PTRACE_EVENT_EXEC. If the exec fails it stops itself by
 // SIGSTOP and stays a copy of us. All signals but SIGTRAP (which ends scripts) are blocked
 // throughout and their actions are the default ones.
+// Essay: docs/design/restart.md.
 #include "restart/birth.h"
 
 #include <fcntl.h>

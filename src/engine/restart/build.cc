@@ -1,5 +1,6 @@
 // build(): the passes of a restart in their order. On an error everybody made so far is killed and
 // reaped.
+// Essay: docs/design/restart.md.
 #include "restart/build.h"
 
 #include <cerrno>

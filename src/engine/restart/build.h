@@ -20,7 +20,7 @@ struct RawAccess {
   std::function<std::optional<u64>(model::SpaceIndex, u64 offset, u64 length)> position;
 };
 
-// How the ids of an image are had again (design: the ladder, in this order).
+// How the ids of an image are had again (docs/design/pids.md: the ladder, in this order).
 enum class IdWay { kSetTid, kCounter, kNamespaces, kNew };
 
 inline constexpr i64 kShortWalkMs = 5'000;

@@ -1,6 +1,7 @@
 // finish_process(): pending signals, timers, limits and credentials by script; then, with every
 // signal blocked and no script any more, restart blocks, SIGTRAP's action, the end of the scratch
 // area; and last the registers. Afterwards the threads only have to be detached.
+// Essay: docs/design/restart.md.
 #include "restart/finish.h"
 
 #include <fmt/format.h>

@@ -2,6 +2,7 @@
 // with CLONE_PIDFD and a place for the pidfd that cannot be written: kernel/fork.c stores it after
 // alloc_pid(), and frees everything on EFAULT. CLONE_VM and its kin are there to make it cheap.
 // Which id such a call took it does not say: only the counter's state tells, in /proc/loadavg.
+// Essay: docs/design/pids.md.
 #include "restart/id_burner.h"
 
 #include <fmt/format.h>

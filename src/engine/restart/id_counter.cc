@@ -1,6 +1,7 @@
 // The walk itself. Long stretches are passed over by all processors (id_burner.cc), short of the
 // wanted id, as several together cannot stop exactly; the last few ids one by one, here, or in the
 // target's stub between two births, which saves the stops.
+// Essay: docs/design/pids.md.
 #include "restart/id_counter.h"
 
 #include <fmt/format.h>

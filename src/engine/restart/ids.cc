@@ -1,5 +1,6 @@
 // The ladder: which rungs there are, and one attempt on each. An attempt that fails for its own
 // reasons leaves nothing and the next rung is tried; id_reasons.cc tells why, if none is left.
+// Essay: docs/design/pids.md.
 #include "restart/ids.h"
 
 #include <fmt/format.h>

@@ -5,6 +5,7 @@
 //
 // A child of our parent can only be made by ourselves. Then we do what the helper does, but keep
 // our mounts, as we need our own /proc; init makes some of its own, which the newborn joins.
+// Essay: docs/design/pids.md.
 #include "restart/namespaces.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 // The calls that return -ERESTART_RESTARTBLOCK, and the three stops of priming: entry; interrupted
 // there, so that the call finds a reason to return as soon as it would sleep; the stop after it.
+// Essay: docs/design/restart.md.
 #include "restart/priming.h"
 
 #include <fmt/format.h>

@@ -3,6 +3,7 @@
 // on every architecture, which gives only its two instructions (machine_*.h). It may not have data,
 // constants in memory, relocations or calls: stub.ld asserts that, as the code runs wherever it
 // is put. It decides nothing: a failed check just ends the script.
+// Essay: docs/design/restart.md.
 #include "machine.h"
 #include "script_abi.h"
 

@@ -5,6 +5,7 @@
 // stacks are none; for those the frame lies at the low end of the main thread's stack, which is far
 // from anything in use. Where that low end cannot be told from memory in use, the stack is made to
 // reach further down, as an access of the program would: what was not mapped holds nothing.
+// Essay: docs/design/insured-calls.md.
 #include "trace/call_site.h"
 
 #include <fmt/format.h>

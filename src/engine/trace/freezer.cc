@@ -2,6 +2,7 @@
 // were: SEIZE changes nothing, stops are looked at with WNOWAIT, and the one register that is
 // changed (epoll_wait's EINTR) is changed towards what the program expects. Rounds, not SIGSTOP,
 // because a group stop would be visible to the target's parent.
+// Essay: docs/design/freezing.md.
 #include "trace/freezer.h"
 
 #include <fmt/format.h>

@@ -1,6 +1,7 @@
 // Freezer's third part: who belongs to the processes that are to be held, from round to round, and
 // children that run in their parent's memory (vfork), whose parents cannot stop before they have
 // let go of it.
+// Essay: docs/design/freezing.md.
 #include <fmt/format.h>
 #include <linux/kcmp.h>
 #include <sys/syscall.h>

@@ -2,6 +2,7 @@
 // thread run the handler, and only then are its vector registers and its mask changed, which the
 // frame puts back. So our death at any line means either nothing or a handler that runs and
 // returns.
+// Essay: docs/design/insured-calls.md.
 #include "trace/handler_entry.h"
 
 #include <fmt/format.h>

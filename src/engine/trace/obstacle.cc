@@ -1,6 +1,7 @@
 // Why a process cannot be traced, or calls cannot be made inside it: diagnosed from what the kernel
 // shows to everybody, after one harmless question (may /proc/PID/mem be opened?) that is checked
 // exactly as PTRACE_SEIZE would be. Touches nothing.
+// Essay: docs/design/stock-kernels.md.
 #include "trace/obstacle.h"
 
 #include <fcntl.h>

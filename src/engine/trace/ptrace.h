@@ -1,6 +1,6 @@
 // ptrace(2) and waitid(2), typed. These are the only callers of both.
-// Stops are consumed with WNOWAIT on living targets (killsafe-facts: a consumed
-// signal-delivery-stop loses the signal if we die).
+// Stops of living targets are looked at with WNOWAIT: a signal-delivery-stop that was consumed
+// loses its signal if we die (docs/design/freezing.md).
 #pragma once
 
 #include <signal.h>

@@ -1,7 +1,8 @@
-// Insured calls (killsafe scheme): frame first, then registers, then the mask; calls driven from
-// entry stop to exit stop; at the end back to a get_signal stop, because only there do raw
-// registers (rax = -512, ...) mean to the kernel what they meant before. At no line is anything
-// executed that would trap, so that our death costs the target at most a few instructions.
+// Insured calls: frame first, then registers, then the mask; calls driven from entry stop to exit
+// stop; at the end back to a get_signal stop, because only there do raw registers (rax = -512, ...)
+// mean to the kernel what they meant before. At no line is anything executed that would trap, so
+// that our death costs the target at most a few instructions.
+// Essay: docs/design/insured-calls.md.
 #include "trace/remote_call.h"
 
 #include <fmt/format.h>

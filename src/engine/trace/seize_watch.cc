@@ -1,5 +1,6 @@
 // The signal is SIGURG, which nobody here uses and which by default does nothing, so that a late
 // one does no harm. It is blocked but for the system call itself.
+// Essay: docs/design/freezing.md.
 #include "trace/seize_watch.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
 // Looks at stopped threads and puts right what must not be saved as it is.
+// Essay: docs/design/freezing.md.
 #include "trace/settle.h"
 
 #include <array>

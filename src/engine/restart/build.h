@@ -31,7 +31,6 @@ struct BuildOptions {
   bool allow_namespaces = true;
   bool namespaces_if_held = false;       // ... when an id is in use here, too
   bool namespaces_if_strangers = false;  // ... if not by what may be the original of the image
-  bool namespaces_first = false;         // before all other ways: something else needs them
   // How long a walk of the pid counter may take where namespaces would do, and where nothing else
   // does. 0: no walk.
   i64 short_walk_ms = kShortWalkMs, long_walk_ms = kLongWalkMs;

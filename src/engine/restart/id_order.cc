@@ -42,10 +42,9 @@ std::vector<Rung> rungs_to_try(const BuildOptions& options, bool held) {
   if (!options.restore_pids) return {Rung::kNew};
   std::vector<Rung> rungs;
   const bool elsewhere = options.allow_namespaces && (!held || options.namespaces_if_held);
-  if (elsewhere && options.namespaces_first) rungs.push_back(Rung::kNamespaces);
   if (!held) rungs.push_back(Rung::kSetTid);
   if (!held) rungs.push_back(Rung::kShortWalk);
-  if (elsewhere && !options.namespaces_first) rungs.push_back(Rung::kNamespaces);
+  if (elsewhere) rungs.push_back(Rung::kNamespaces);
   if (!held) rungs.push_back(Rung::kLongWalk);
   return rungs;
 }

@@ -43,13 +43,6 @@ TEST_CASE("the ladder leaves out what cannot work") {
   CHECK(rungs_to_try(options, true) == std::vector{kNew});
 }
 
-TEST_CASE("namespaces that something else needs come first") {
-  BuildOptions options;
-  options.namespaces_first = true;
-  using enum Rung;
-  CHECK(rungs_to_try(options, false) == std::vector{kNamespaces, kSetTid, kShortWalk, kLongWalk});
-}
-
 TEST_CASE("ids that the counter never gives out are known before it is walked") {
   CHECK(!why_unreachable(500, 600, 32768));
   CHECK(!why_unreachable(301, 600, 32768));

@@ -5,7 +5,9 @@
 #include <time.h>
 
 #include <algorithm>
+#include <limits>
 
+#include "base/saturated.h"
 #include "capture/asker.h"
 #include "capture/facts.h"
 #include "proc/status.h"
@@ -20,7 +22,6 @@ struct KernelTimerValue {
   i64 interval_s, interval_us, value_s, value_us;
 };
 
-constexpr i64 kSecondNs = 1'000'000'000;
 constexpr i64 kSecondUs = 1'000'000;
 // For timers with an interval that is shorter than a reading takes: those always expire meanwhile.
 constexpr int kMostReadings = 16;
@@ -49,10 +50,12 @@ Result<void> ask_posix_timers(Pid pid, Asker& ask, model::Process& into) {
                                  .signal = entry.signal,
                                  .value = entry.value,
                                  .tid = entry.target,
-                                 .value_ns = time.value_s * kSecondNs + time.value_ns,
-                                 .interval_ns = time.interval_s * kSecondNs + time.interval_ns,
+                                 .value_ns = saturated_ns(time.value_s, time.value_ns),
+                                 .interval_ns = saturated_ns(time.interval_s, time.interval_ns),
                                  .overrun = static_cast<i32>(overrun)});
-    into.next_timer_id = std::max(into.next_timer_id, entry.id + 1);
+    if (entry.id < std::numeric_limits<i32>::max()) {  // behind which the kernel begins again
+      into.next_timer_id = std::max(into.next_timer_id, entry.id + 1);
+    }
   }
   return {};
 }

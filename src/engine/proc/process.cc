@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/saturated.h"
 #include "base/sys.h"
 #include "proc/maps.h"
 #include "proc/status.h"
@@ -112,13 +113,17 @@ std::optional<u32> read_coredump_filter(Pid pid) {
 
 Result<TimeOffsets> parse_time_offsets(std::string_view text) {
   constexpr std::string_view kFile = "/proc/PID/timens_offsets";
-  constexpr i64 kSecondNs = 1'000'000'000;
+  constexpr i64 kMostSeconds = 9'000'000'000;  // below 2^63 ns, as is all that the kernel accepts
   TimeOffsets offsets;
   while (const auto line = take_line(text)) {  // "monotonic  SECONDS  NANOSECONDS"
     const auto fields = words(*line);
     if (fields.size() != 3) return unreadable(kFile, *line);
-    const i64 ns = TRY(number_of<i64>(fields[1], kFile, *line)) * kSecondNs +
-                   TRY(number_of<i64>(fields[2], kFile, *line));
+    const i64 seconds = TRY(number_of<i64>(fields[1], kFile, *line));
+    const i64 rest = TRY(number_of<i64>(fields[2], kFile, *line));
+    if (seconds < -kMostSeconds || seconds > kMostSeconds || rest < 0 || rest >= kNsPerSecond) {
+      return unreadable(kFile, *line);
+    }
+    const i64 ns = seconds * kNsPerSecond + rest;
     if (fields[0] == "monotonic") offsets.monotonic_ns = ns;
     if (fields[0] == "boottime") offsets.boottime_ns = ns;
   }

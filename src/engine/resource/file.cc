@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/open.h"
+#include "base/saturated.h"
 #include "base/sys.h"
 #include "resource/content.h"
 #include "resource/file_check.h"
@@ -210,7 +211,7 @@ model::FileIdentity identity_of(const struct stat& status) {
   identity.device = status.st_dev;
   identity.inode = status.st_ino;
   identity.size = S_ISREG(status.st_mode) ? static_cast<u64>(status.st_size) : 0;
-  identity.mtime_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+  identity.mtime_ns = saturated_ns(status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   identity.mode = status.st_mode;
   identity.uid = status.st_uid;
   identity.gid = status.st_gid;

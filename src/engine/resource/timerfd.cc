@@ -13,7 +13,10 @@
 
 #include <cerrno>
 #include <ctime>
+#include <limits>
+#include <utility>
 
+#include "base/saturated.h"
 #include "base/sys.h"
 #include "proc/status.h"
 #include "resource/kinds.h"
@@ -29,6 +32,7 @@ namespace {
 using model::TimerFd;
 
 constexpr i64 kSecond = 1'000'000'000;  // ns
+constexpr i64 kMostTicks = std::numeric_limits<i64>::max();
 
 bool recognises(const FdFacts& facts) {
   return facts.info.has_timerfd;
@@ -120,12 +124,13 @@ bool kernel_sets_ticks() {
 
 // What a clock of the process says.
 i64 its_now_ns(i32 clock, const RestoreContext& context) {
-  return now_ns(clock) + context.clocks.of(readable_clock(clock)).ours_ns;
+  return saturated_sum(now_ns(clock), context.clocks.of(readable_clock(clock)).ours_ns);
 }
 
 // When a timer set to a point in time must expire, on the process's clock.
 i64 expiry_ns(const TimerFd& timer, i64 left_ns, const RestoreContext& context) {
-  return timer.captured_ns + context.clocks.of(readable_clock(timer.clock)).image_ns + left_ns;
+  const i64 shift_ns = context.clocks.of(readable_clock(timer.clock)).image_ns;
+  return saturated_sum(saturated_sum(timer.captured_ns, shift_ns), left_ns);
 }
 
 // What to set a timer to, and how many expirations to put into it afterwards.
@@ -142,9 +147,11 @@ Setting setting_of(const TimerFd& timer, const RestoreContext& context) {
   if (timer.ticks != 0 && !kernel_sets_ticks()) {
     // Started so many intervals ago that reading gives the ticks and the next one comes in time.
     setting.flags |= TFD_TIMER_ABSTIME;
-    setting.value_ns +=
-        its_now_ns(timer.clock, context) - static_cast<i64>(timer.ticks) * timer.interval_ns;
-    if (timer.interval_ns == 0) setting.value_ns -= 1;
+    const i64 ticks = std::in_range<i64>(timer.ticks) ? static_cast<i64>(timer.ticks) : kMostTicks;
+    const i64 started_ns = saturated_difference(its_now_ns(timer.clock, context),
+                                                saturated_product(ticks, timer.interval_ns));
+    setting.value_ns = saturated_sum(setting.value_ns, started_ns);
+    if (timer.interval_ns == 0) setting.value_ns = saturated_difference(setting.value_ns, 1);
     setting.ticks = 0;
   } else if ((timer.settime_flags & TFD_TIMER_ABSTIME) != 0 && setting.value_ns != 0) {
     setting.value_ns = expiry_ns(timer, setting.value_ns, context);

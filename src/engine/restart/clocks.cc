@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "base/saturated.h"
 #include "base/sys.h"
 
 #ifndef CLONE_NEWTIME
@@ -35,16 +36,17 @@ struct Pair {
 
   [[nodiscard]] bool known() const { return saved_ns != 0; }
   // Without any namespace.
-  [[nodiscard]] i64 machine_ns() const { return here_ns - offset_ns; }
+  [[nodiscard]] i64 machine_ns() const { return saturated_difference(here_ns, offset_ns); }
   // What is to be added to it so that it goes on from the image's, or from where that is by now.
   [[nodiscard]] i64 continuing_ns() const {
-    return same_boot ? saved_offset_ns : saved_ns - machine_ns();
+    return same_boot ? saved_offset_ns : saturated_difference(saved_ns, machine_ns());
   }
   [[nodiscard]] i64 wanted_ns() const {
     return known() ? std::max(offset_ns, continuing_ns()) : offset_ns;
   }
   [[nodiscard]] resource::ClockShift with(i64 offset) const {
-    return {.image_ns = known() ? offset - continuing_ns() : 0, .ours_ns = offset - offset_ns};
+    return {.image_ns = known() ? saturated_difference(offset, continuing_ns()) : 0,
+            .ours_ns = saturated_difference(offset, offset_ns)};
   }
 };
 
@@ -64,8 +66,8 @@ Both pairs(const model::Origin& origin, const ClocksHere& here) {
                    .offset_ns = here.offsets.boottime_ns};
   const Pair& m = both.monotonic;
   // A boot id may be copied with a container; a machine's clock never goes back.
-  const bool same =
-      origin.boot_id == here.boot_id && m.saved_ns - m.saved_offset_ns <= m.machine_ns();
+  const bool same = origin.boot_id == here.boot_id &&
+                    saturated_difference(m.saved_ns, m.saved_offset_ns) <= m.machine_ns();
   both.monotonic.same_boot = both.boottime.same_boot = same;
   return both;
 }
@@ -97,14 +99,16 @@ resource::Clocks clocks_with(const model::Origin& origin, const ClocksHere& here
 std::string behind_note(const model::Origin& origin, const ClocksHere& here,
                         const std::string& why_not) {
   const Both both = pairs(origin, here);
-  const i64 behind = std::max(both.monotonic.wanted_ns() - both.monotonic.offset_ns,
-                              both.boottime.wanted_ns() - both.boottime.offset_ns);
+  const auto behind_ns = [](const Pair& pair) {
+    return saturated_difference(pair.wanted_ns(), pair.offset_ns);
+  };
+  const i64 behind = std::max(behind_ns(both.monotonic), behind_ns(both.boottime));
   return fmt::format(
       "the monotonic clocks are {} seconds behind those of the image, and a time namespace cannot "
       "be made ({}): what waits for a time that it has computed itself (sleeps of python, timers "
       "of "
       "Go, node and Java) may wait that much longer",
-      (behind + kSecondNs - 1) / kSecondNs, why_not);
+      saturated_sum(behind, kSecondNs - 1) / kSecondNs, why_not);
 }
 
 std::string offsets_text(const proc::TimeOffsets& offsets) {

@@ -13,6 +13,7 @@
 
 #include "arch/call_class.h"
 #include "arch/cpu_features.h"
+#include "base/saturated.h"
 #include "base/sys.h"
 #include "restart/attributes.h"
 #include "restart/choices.h"
@@ -34,8 +35,8 @@ constexpr u64 kDataBelowStack = 256;  // room in a thread's slot that nothing us
 ClockState clock_state(const resource::Clocks& clocks) {
   const ClocksHere here = clocks_here();
   return {.clocks = clocks,
-          .monotonic_ns = here.monotonic_ns + clocks.monotonic.ours_ns,
-          .boottime_ns = here.boottime_ns + clocks.boottime.ours_ns};
+          .monotonic_ns = saturated_sum(here.monotonic_ns, clocks.monotonic.ours_ns),
+          .boottime_ns = saturated_sum(here.boottime_ns, clocks.boottime.ours_ns)};
 }
 
 struct Live {

@@ -186,3 +186,10 @@ TEST_CASE("what a time namespace adds to the clocks") {
   CHECK(*offsets == proc::TimeOffsets{100'000'500'000'000, -5'000'000'000'000});
   CHECK(!proc::parse_time_offsets("monotonic what\n"));
 }
+
+TEST_CASE("an offset of a clock that nanoseconds cannot count is not understood") {
+  CHECK(!proc::parse_time_offsets("monotonic 9223372037 0\n"));
+  CHECK(!proc::parse_time_offsets("boottime -9223372037 0\n"));
+  CHECK(!proc::parse_time_offsets("boottime 1 1000000000\n"));
+  CHECK(!proc::parse_time_offsets("boottime 1 -1\n"));
+}

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
+
 using namespace stasis;
 using namespace stasis::restart;
 
@@ -74,4 +76,22 @@ TEST_CASE("a boot id that is copied does not hide that the clock went back") {
 
 TEST_CASE("offsets are written as the kernel reads them") {
   CHECK(offsets_text({1'500'000'000, -1}) == "monotonic 1 500000000\nboottime -1 999999999\n");
+}
+
+TEST_CASE("clocks of an image that are no times are as far away as can be") {
+  constexpr i64 kLeast = std::numeric_limits<i64>::min(), kMost = std::numeric_limits<i64>::max();
+  for (const i64 time : {kLeast, kMost}) {
+    for (const i64 offset : {kLeast, kMost}) {
+      model::Origin origin;
+      origin.boot_id = "a";
+      origin.monotonic_ns = origin.boottime_ns = time;
+      origin.monotonic_offset_ns = origin.boottime_offset_ns = offset;
+      const auto wanted = wanted_offsets(origin, here("a", 100, 100, 7));
+      (void)clocks_with(origin, here("a", 100, 100, 7), wanted.value_or(proc::TimeOffsets()));
+      CHECK(!behind_note(origin, here("a", 100, 100, 7), "").empty());
+    }
+  }
+  model::Origin far;
+  far.monotonic_ns = kMost;
+  CHECK(wanted_offsets(far, here("b", 100, 100))->monotonic_ns == kMost - 100);
 }

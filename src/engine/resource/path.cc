@@ -33,7 +33,7 @@ std::string RestoreContext::relocate(const std::string& path) const {
     std::string_view from = rule.from;
     while (from.ends_with('/')) from.remove_suffix(1);
     if (!path.starts_with(from)) continue;
-    const std::string_view rest = std::string_view(path).substr(from.size());
+    const std::string_view rest = path == "/" ? "" : std::string_view(path).substr(from.size());
     if (!rest.empty() && rest.front() != '/') continue;
     std::string_view to = rule.to;
     while (to.ends_with('/')) to.remove_suffix(1);

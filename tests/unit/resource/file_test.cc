@@ -231,6 +231,14 @@ TEST_CASE("relocation moves whole leading components, the first match wins") {
   CHECK(context.relocate("/other") == "/other");
 }
 
+TEST_CASE("the root directory is relocated without a slash at its end") {
+  const model::Image image;
+  MemoryPages pages;
+  const RestoreContext context{image, pages, {.relocations = {{"/", "/new"}}}, {}, {}};
+  CHECK(context.relocate("/") == "/new");
+  CHECK(context.relocate("/a") == "/new/a");
+}
+
 TEST_CASE("the same program by build-id is accepted though its time changed; another is not") {
   Saved saved;
   auto file = describe_mapped_file("/proc/self/exe", sys::stat("/proc/self/exe")->st_ino);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -34,6 +35,7 @@ class Planner {
     for (size_t i = 0; i < saved_; ++i) TRY(place(i));
     if (options_.restore_group) plan_groups();
     choose_helpers_ids();
+    TRY(check_ids());  // a ghost has the id that a process wants to be in the group or session of
     plan_programs(image_, family_);
     if (makers_first(family_).size() < family_.members.size()) return impossible("a circle");
     return std::move(family_);
@@ -71,7 +73,7 @@ class Planner {
     std::set<Pid> ids;
     for (const Birth& birth : births_of(image_, family_)) {
       if (birth.id <= 0 || !ids.insert(birth.id).second) {
-        return impossible(fmt::format("id {} twice", birth.id));
+        return impossible(fmt::format("id {} twice or no id", birth.id));
       }
     }
     return {};
@@ -214,11 +216,13 @@ class Planner {
   void choose_helpers_ids() {
     std::set<Pid> taken;
     for (const Birth& birth : births_of(image_, family_)) taken.insert(birth.id);
-    Pid next = family_.members.front().id + 1;
+    Pid next = family_.members.front().id;
+    const auto after = [](Pid id) { return id == std::numeric_limits<Pid>::max() ? 1 : id + 1; };
     for (Member& member : family_.members) {
       if (member.role != Role::kStandIn) continue;
-      while (taken.contains(next)) ++next;
-      member.id = next++;
+      do next = after(next);
+      while (taken.contains(next));
+      member.id = next;
     }
   }
 

@@ -37,8 +37,9 @@ Layout::Layout(const model::Image& image) {
 }
 
 void Layout::add(RemoteAddr start, u64 length) {
+  if (start >= kAddressEnd) return;  // the vsyscall page
   RemoteAddr& end = taken_[start];
-  end = std::max(end, start + length);
+  end = std::max(end, start + std::min(length, kAddressEnd - start));
 }
 
 bool Layout::is_free(RemoteAddr start, u64 length) const {

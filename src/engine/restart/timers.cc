@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "base/sys.h"
 #include "restart/signals.h"
@@ -69,16 +70,6 @@ bool is_pending(const model::Process& process, int signal) {
                              [signal](const Bytes& info) { return signal_of(info) == signal; });
 }
 
-void count_up(i32 from, i32 to, trace::Script& script) {
-  const trace::DataRef id = script.room(sizeof(u64));
-  const Event none = {.notify = SIGEV_NONE};
-  const trace::DataRef event = script.object(none);
-  for (i32 next = from; next < to; ++next) {
-    script.call("count timer ids", SYS_timer_create, {u64{CLOCK_MONOTONIC}, event, id});
-    script.call("count timer ids", SYS_timer_delete, {static_cast<u64>(next)});
-  }
-}
-
 TimerStep step_for(const model::Process& process, const model::PosixTimer& timer,
                    const std::map<Pid, Pid>& ids) {
   TimerStep step;
@@ -111,6 +102,18 @@ bool timer_ids_can_be_chosen() {
   return sys::check(::prctl(kPrTimerCreateRestoreIds, kGet, 0, 0, 0), "ask", "the kernel").ok();
 }
 
+trace::Script count_script(const TimerStep& step) {
+  trace::Script script;
+  const trace::DataRef id = script.room(sizeof(u64));
+  const Event none = {.notify = SIGEV_NONE};
+  const trace::DataRef event = script.object(none);
+  for (i32 next = step.count_from; next < step.count_to; ++next) {
+    script.call("count timer ids", SYS_timer_create, {u64{CLOCK_MONOTONIC}, event, id});
+    script.call("count timer ids", SYS_timer_delete, {static_cast<u64>(next)});
+  }
+  return script;
+}
+
 std::vector<TimerStep> timer_steps(const model::Process& process, const std::map<Pid, Pid>& ids,
                                    bool choose_ids) {
   std::vector<model::PosixTimer> timers = process.posix_timers;
@@ -120,14 +123,13 @@ std::vector<TimerStep> timer_steps(const model::Process& process, const std::map
   i32 next = 0;
   for (const model::PosixTimer& timer : timers) {
     while (!choose_ids && next < timer.id) {
-      const i32 last = std::min(timer.id, next + kCountsPerStep);
-      TimerStep counting{.tid = process.pid, .expected_id = -1};
-      count_up(next, last, counting.script);
-      steps.push_back(std::move(counting));
+      const i32 last = next + std::min(timer.id - next, kCountsPerStep);
+      steps.push_back(
+          {.tid = process.pid, .expected_id = -1, .count_from = next, .count_to = last});
       next = last;
     }
     steps.push_back(step_for(process, timer, ids));
-    next = timer.id + 1;
+    next = timer.id < std::numeric_limits<i32>::max() ? std::max(next, timer.id + 1) : timer.id;
   }
   return steps;
 }
@@ -152,9 +154,11 @@ Result<void> rebuild_timers(BuildState& state, size_t index) {
   const auto steps = timer_steps(process, state.ids_inside, choose);
   if (choose && !steps.empty()) (void)TRY(target.run(switch_ids(kOn)));
   for (const TimerStep& step : steps) {
-    const auto outcome = TRY(target.run_in(translated(step.tid, state.ids), step.script));
-    i32 id = step.expected_id;
-    if (id >= 0) std::memcpy(&id, outcome.data.data() + step.id.offset, sizeof id);
+    const trace::Script script = step.counts() ? count_script(step) : step.script;
+    const auto outcome = TRY(target.run_in(translated(step.tid, state.ids), script));
+    if (step.counts()) continue;
+    i32 id = 0;
+    std::memcpy(&id, outcome.data.data() + step.id.offset, sizeof id);
     if (id != step.expected_id) {
       return fail(EBUSY, fmt::format("the kernel made timer {} where {} was asked for", id,
                                      step.expected_id));

@@ -146,9 +146,12 @@ void check_vma(const model::Image& image, const model::Process& process, const m
 
 void check_timers(const model::Process& process, const Machine& machine,
                   std::vector<Refusal>& refusals) {
-  if (machine.choose_timer_ids) return;
   for (const model::PosixTimer& timer : process.posix_timers) {
-    if (timer.id <= kLargestCountedTimerId) continue;
+    if (timer.id < 0) {
+      refusals.push_back(
+          {process_name(process), fmt::format("its timer {} has no possible id", timer.id), ""});
+    }
+    if (machine.choose_timer_ids || timer.id <= kLargestCountedTimerId) continue;
     refusals.push_back(
         {process_name(process),
          fmt::format("its timer {} has an id that this kernel cannot give again", timer.id),

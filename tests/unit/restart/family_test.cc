@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace stasis::restart {
 namespace {
@@ -218,6 +219,22 @@ TEST_CASE("images that no machine makes are refused") {
   model::Image image = image_of({{1000, 9}, {1002, 1001}});
   image.zombies = {zombie({1001, 1000})};
   CHECK(code_of(image) == EINVAL);
+}
+
+TEST_CASE("a group or session that is no id, or somebody's thread, has no ghost") {
+  CHECK(code_of(image_of({{1000, 9, -7}}), kExact) == EINVAL);
+  CHECK(code_of(image_of({{1000, 9}, {1001, 1, 0, -7}}), kExact) == EINVAL);
+  model::Image image = image_of({{1000, 9}, {1001, 1000, 1002}});
+  CHECK(code_of(image, kExact) == 0);
+  image.processes[0].threads.emplace_back().tid = 1002;
+  CHECK(code_of(image, kExact) == EINVAL);
+}
+
+TEST_CASE("behind the greatest id helpers' ids begin again") {
+  constexpr Pid kMost = std::numeric_limits<Pid>::max();
+  const Family family = family_of(image_of({{kMost, 9}, {2, 1}}));
+  CHECK(family.members.back().role == Role::kStandIn);
+  CHECK(family.members.back().id == 1);
 }
 
 namespace {

@@ -55,6 +55,16 @@ TEST_CASE("areas at the end of the address space do not confuse the search") {
   CHECK(layout.hole(1 << 20).has_value());
 }
 
+TEST_CASE("what reaches beyond the address space leaves no room behind its start") {
+  model::Image image = image_with({});
+  model::MemoryMarks& marks = image.processes[0].memory.marks;
+  marks.start_brk = {0x20000};
+  for (const u64 brk : {~u64{0}, ~u64{4095}, u64{0x10000}}) {
+    marks.brk = {brk};
+    CHECK(!Layout(image).hole(1 << 20));
+  }
+}
+
 TEST_CASE("scratch is free here and in the image") {
   const model::Image image = image_with({area(0x100000000000, 0x100010000000)});
   const auto scratch = choose_scratch(image, 3 << 20);

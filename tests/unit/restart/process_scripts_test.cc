@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 
 #include "restart/attributes.h"
 #include "restart/credentials.h"
@@ -68,6 +69,14 @@ TEST_CASE("pending signals keep their order and bytes; traps are set apart") {
   CHECK(data_at(script, calls[1], 3, 128) == info(10));
 }
 
+TEST_CASE("an image cannot make counting timer ids cost memory") {
+  model::Process process;
+  process.posix_timers = {{.id = -2'000'000'000}, {.id = kLargestCountedTimerId}};
+  CHECK(timer_steps(process, {}, false).size() < 2000);
+  process.posix_timers = {{.id = std::numeric_limits<i32>::max()}};
+  CHECK(timer_steps(process, {}, true).size() == 1);
+}
+
 TEST_CASE("timers whose ids can be chosen need a call each") {
   model::Process process;
   process.pid = 50;
@@ -100,7 +109,10 @@ TEST_CASE("ids that cannot be chosen are counted to") {
   process.posix_timers = {{.id = 2}, {.id = 3}, {.id = 25'000}};
   const auto steps = timer_steps(process, {}, false);
   size_t created = 0;
-  for (const auto& step : steps) created += calls_of(step.script, SYS_timer_create).size();
+  for (const auto& step : steps) {
+    const auto script = step.counts() ? count_script(step) : step.script;
+    created += calls_of(script, SYS_timer_create).size();
+  }
   CHECK(created == 25'001);
   CHECK(std::count_if(steps.begin(), steps.end(),
                       [](const auto& step) { return step.expected_id >= 0; }) == 3);

@@ -124,6 +124,9 @@ TEST_CASE("timer ids beyond counting are refused where they cannot be chosen") {
   CHECK(mentions(process_obstacles(process, machine()), "timer 2000000000"));
   Machine newer = machine();
   newer.choose_timer_ids = true;
+  process.posix_timers.push_back({.id = -5});
+  CHECK(mentions(process_obstacles(process, newer), "timer -5"));
+  process.posix_timers.pop_back();
   CHECK(process_obstacles(process, newer).empty());
 }
 

@@ -45,7 +45,7 @@ model::Image golden_image() {
 void save_hostile(const std::string& name, const std::vector<u8>& cbor) {
   Forgery forgery;
   forgery.set_cbor(bytes_from(cbor));
-  save(kFolder + "/corpus/" + name, forgery.bytes());
+  save(kFolder + "/corpus/image/" + name, forgery.bytes());
 }
 
 void save_hostile_manifest(const std::string& name,
@@ -67,7 +67,7 @@ void update_corpus() {
   save_hostile_manifest("field-from-the-future", [](nlohmann::json& j) { j["!later"] = 1; });
   Forgery bomb;
   bomb.frames[0].stored = compressed(Bytes(size_t{1} << 26));
-  save(kFolder + "/corpus/frame-bomb", bomb.bytes());
+  save(kFolder + "/corpus/image/frame-bomb", bomb.bytes());
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ TEST_CASE("golden files read as they always did") {
 TEST_CASE("hostile files are refused") {
   if (updating()) update_corpus();
   int count = 0;
-  for (const auto& each : std::filesystem::directory_iterator(kFolder + "/corpus")) {
+  for (const auto& each : std::filesystem::directory_iterator(kFolder + "/corpus/image")) {
     CAPTURE(each.path().string());
     auto fd = sys::open(each.path(), O_RDONLY);
     REQUIRE(fd);

@@ -41,7 +41,7 @@ int outcome(ByteView bytes) {
 }
 
 Bytes small_file(Compression compression) {
-  model::Image image = one_area(3);
+  model::Image image = one_area(1);
   PatternPages pages(1, 0);
   return written(image, pages, {.compression = compression});
 }
@@ -66,16 +66,15 @@ TEST_CASE("every single changed byte is refused") {
     Bytes bytes = small_file(compression);
     largest_allocation = 0;
     for (size_t at = 0; at < bytes.size(); ++at) {
-      for (const u8 flip : {u8{0x01}, u8{0x80}, u8{0xff}}) {
-        bytes[at] ^= std::byte{flip};
-        const int code = outcome(bytes);
-        bytes[at] ^= std::byte{flip};
-        // The magic and the version decide what the file is; all else is damage.
-        if (code != (at < 12 ? EINVAL : EIO)) {
-          CAPTURE(at);
-          CAPTURE(flip);
-          FAIL_CHECK("unexpected outcome ", code);
-        }
+      constexpr u8 kFlips[] = {0x01, 0x80, 0xff};
+      const std::byte flip{kFlips[at % std::size(kFlips)]};
+      bytes[at] ^= flip;
+      const int code = outcome(bytes);
+      bytes[at] ^= flip;
+      // The magic and the version decide what the file is; all else is damage.
+      if (code != (at < 12 ? EINVAL : EIO)) {
+        CAPTURE(at);
+        FAIL_CHECK("unexpected outcome ", code);
       }
     }
     REQUIRE(outcome(bytes) == 0);

@@ -47,12 +47,34 @@ int with_cbor(const std::vector<u8>& cbor) {
   return outcome(forgery.bytes());
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER  // gcc
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER  // clang
+#endif
+#endif
+
+// Of what must not cost memory. With the address sanitizer that cannot be seen, and is slow.
+#ifdef ADDRESS_SANITIZER
+constexpr u32 kLarge = u32{4} << 20;
+#else
+constexpr u32 kLarge = u32{64} << 20;
+#endif
+
+// The head of an array of kLarge elements.
+Bytes large_head() {
+  Bytes head{std::byte{0x9a}};
+  for (const int shift : {24, 16, 8, 0}) head.push_back(std::byte(kLarge >> shift & 0xff));
+  return head;
+}
+
 // While it lives, this process cannot have more than 32 MiB of memory beyond what it has. Not with
 // the address sanitizer, which reserves terabytes.
 class LittleMemory {
  public:
   LittleMemory() {
-#ifndef __SANITIZE_ADDRESS__
+#ifndef ADDRESS_SANITIZER
     const auto pages = sys::read_file("/proc/self/statm");
     REQUIRE(pages);
     REQUIRE(::getrlimit(RLIMIT_AS, &before_) == 0);
@@ -61,7 +83,7 @@ class LittleMemory {
 #endif
   }
   ~LittleMemory() {
-#ifndef __SANITIZE_ADDRESS__
+#ifndef ADDRESS_SANITIZER
     (void)::setrlimit(RLIMIT_AS, &before_);
 #endif
   }
@@ -241,8 +263,8 @@ TEST_CASE("sizes that are holes in the file cost no memory") {
 
 TEST_CASE("what is not known is read past without memory, however large it is") {
   std::mt19937_64 random(7);
-  Bytes array{std::byte{0x9a}, std::byte{0x04}, std::byte{0}, std::byte{0}, std::byte{0}};
-  for (size_t i = 0; i < size_t{0x04000000}; ++i) array.push_back(std::byte(random() % 24));
+  Bytes array = large_head();
+  for (u32 i = 0; i < kLarge; ++i) array.push_back(std::byte(random() % 24));
   CHECK(with_little_memory(with_member("later", array)) == 0);
   array[0] = std::byte{0x5a};  // a string of as many bytes
   CHECK(with_little_memory(with_member("later", array)) == 0);
@@ -268,8 +290,6 @@ TEST_CASE("what is not known is as strict as what is") {
 }
 
 TEST_CASE("a list that takes much more memory than bytes of the file is refused") {
-  Bytes groups{std::byte{0x9a}, std::byte{0x04}, std::byte{0}, std::byte{0}, std::byte{0}};
-  groups.resize(groups.size() + 0x04000000);
   Forgery forgery;
   json manifest = manifest_of(one_area(1));
   manifest["processes"][0]["credentials"].erase("groups");
@@ -278,7 +298,8 @@ TEST_CASE("a list that takes much more memory than bytes of the file is refused"
   const auto at = std::search(cbor.begin(), cbor.end(), name.begin(), name.end()) + 11;
   *at = static_cast<u8>(*at + 1);
   std::vector<u8> member{0x66, 'g', 'r', 'o', 'u', 'p', 's'};
-  for (const std::byte each : groups) member.push_back(std::to_integer<u8>(each));
+  member.insert(member.end(), {0x9a, 0x04, 0, 0, 0});
+  member.resize(member.size() + 0x04000000);
   cbor.insert(at + 1, member.begin(), member.end());
   CHECK(with_little_memory(bytes_from(cbor)) == EIO);  // it unpacks to very much
 }
@@ -382,22 +403,6 @@ TEST_CASE("a manifest that compresses too well is padded and read") {
   auto back = opened(bytes);
   REQUIRE(back);
   CHECK(back->image == image);
-}
-
-TEST_CASE("random damage behind right checksums neither crashes nor hangs") {
-  std::mt19937_64 random(1);
-  for (u64 seed = 0; seed < 4; ++seed) {
-    const model::Image image = image_for_here(seed);
-    const std::vector<u8> good = json::to_cbor(manifest_of(image));
-    for (int round = 0; round < 250; ++round) {
-      std::vector<u8> bad = good;
-      for (u64 i = 0; i <= random() % 4; ++i)
-        bad[random() % bad.size()] = static_cast<u8>(random());
-      Forgery forgery(image);
-      forgery.set_cbor(bytes_from(bad));
-      (void)outcome(forgery.bytes());
-    }
-  }
 }
 
 }  // namespace stasis::format

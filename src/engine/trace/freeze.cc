@@ -94,8 +94,9 @@ Result<void> Freeze::State::open() {
 Result<bool> Freeze::State::has_leftover() {
   for (const auto& [tid, thread] : freezer_.threads()) {
     if (thread.phase != Phase::kStopped) continue;
-    const auto process = std::find_if(processes_.begin(), processes_.end(),
-                                      [&](const auto& entry) { return entry.pid == thread.pid; });
+    const auto process =
+        std::find_if(processes_.begin(), processes_.end(),
+                     [pid = thread.pid](const auto& entry) { return entry.pid == pid; });
     if (process != processes_.end() && is_leftover(thread, process->memory)) return true;
   }
   return false;

@@ -129,7 +129,7 @@ Result<Bytes> read_bytes(const std::string& path) {
 Result<std::string> read_file(const std::string& path) {
   const Bytes content = TRY(read_bytes(path));
   std::string text(content.size(), '\0');
-  std::memcpy(text.data(), content.data(), content.size());
+  if (!content.empty()) std::memcpy(text.data(), content.data(), content.size());
   return text;
 }
 

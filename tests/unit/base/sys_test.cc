@@ -44,3 +44,9 @@ TEST_CASE("kcmp tells a dup from a second open") {
   CHECK(*sys::same_open_file(self, first->get(), self, copy->get()));
   CHECK(!*sys::same_open_file(self, first->get(), self, second->get()));
 }
+
+TEST_CASE("a file without contents is read as an empty text") {
+  const auto text = sys::read_file("/dev/null");
+  REQUIRE(text);
+  CHECK(text->empty());
+}

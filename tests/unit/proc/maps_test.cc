@@ -182,7 +182,7 @@ TEST_CASE("our own maps: smaps agrees") {
 
 TEST_CASE("pages of anonymous memory: written ones and, with the scan, zero pages apart") {
   const Region region(300, MAP_PRIVATE | MAP_ANONYMOUS);
-  for (const u64 page : {3, 4, 5, 100, 299}) region.write(page);
+  for (const u64 page : {3U, 4U, 5U, 100U, 299U}) region.write(page);
   region.read(7);
   for (const bool details : {false, true}) {
     const Pages read = pages_of(region, false, details);

@@ -22,6 +22,7 @@ class MemoryBudget {
   explicit MemoryBudget(u64 bytes) : left_(bytes) {}
   // Before `bytes` are allocated. EINVAL when there have been too many.
   Result<void> charge(u64 bytes);
+  [[nodiscard]] u64 left() const { return left_; }
 
  private:
   u64 left_;

@@ -23,13 +23,30 @@ constexpr u64 kFreeBudget = u64{16} << 20;
 constexpr u64 kBudgetFactor = 256;
 constexpr u32 kSkippableMagic = 0x184D2A50;
 constexpr u64 kSkippableHead = 8;
-constexpr u64 kModelFactor = 8;    // of the model in memory and its CBOR
+constexpr u64 kModelFactor = 8;    // of what is built and its CBOR
 constexpr int kMaxWindowLog = 23;  // 8 MiB; what kLevel makes is far below
 constexpr size_t kBlock = size_t{256} << 10;
 constexpr int kLevel = 6;  // small and once; the pages decide the time
 
 u64 budget_of(u64 stored_bytes) {
   return kFreeBudget + kBudgetFactor * stored_bytes;
+}
+
+// The most that may be built of `length` bytes of CBOR, however large they are stored.
+u64 most_built(u64 length) {
+  return kFreeBudget + kModelFactor * length;
+}
+
+// What a reader will count for the CBOR: asked of the reader itself, so that an image that it would
+// refuse, for whatever reason, is never written. EFBIG where no budget covers it.
+Result<u64> cost_of_reading(const std::vector<u8>& cbor) {
+  MemoryBudget budget(most_built(cbor.size()));
+  const u64 before = budget.left();
+  const auto all = [&cbor]() -> Result<ByteView> { return std::as_bytes(std::span(cbor)); };
+  CborReader reader(all, cbor.size(), budget);
+  auto image = read_image(reader);
+  if (image) return before - budget.left();
+  return fail(EFBIG, "the image could not be read again: manifest: " + image.error().message());
 }
 
 // Makes `stored` large enough that its budget covers `cost`, by a zstd frame that decoders skip.
@@ -119,7 +136,7 @@ class Unpacker {
 }  // namespace
 
 Result<StoredManifest> encode_manifest(const model::Image& image) {
-  const nlohmann::json json = model::to_json(image, model::JsonStyle::kMachine);
+  nlohmann::json json = model::to_json(image, model::JsonStyle::kMachine);
   const std::vector<u8> cbor = nlohmann::json::to_cbor(json);
   if (cbor.size() > kMaxLength) return fail(EFBIG, "the image has too many parts for one manifest");
   StoredManifest out;
@@ -129,12 +146,14 @@ Result<StoredManifest> encode_manifest(const model::Image& image) {
       ZSTD_compress(out.stored.data(), out.stored.size(), cbor.data(), cbor.size(), kLevel);
   if (ZSTD_isError(size) != 0) return fail(ENOMEM, ZSTD_getErrorName(size));
   out.stored.resize(size);
-  pad(out.stored, cbor_cost(json, cbor.size()));
+  const u64 older = cbor_cost(json, cbor.size());
+  json = nullptr;
+  pad(out.stored, std::max(older, TRY(cost_of_reading(cbor))));
   return out;
 }
 
 u64 most_stored(u64 length) {
-  // The padding is there for what each byte of CBOR may cost (cbor_cost), divided by the factor.
+  // The padding is there for what each byte of CBOR may cost (cbor_cost, most_built) by the factor.
   return length > kMaxLength ? 0 : ZSTD_compressBound(length) + length + kSkippableHead;
 }
 
@@ -143,7 +162,7 @@ Result<model::Image> decode_manifest(const StoredBytes& read, u64 stored, u64 le
   if (length > budget || stored > most_stored(length)) return damaged("it promises too much");
   Unpacker unpacker(read, stored, length);
   TRY(unpacker.start());
-  MemoryBudget memory(kFreeBudget + std::min(kBudgetFactor * stored, kModelFactor * length));
+  MemoryBudget memory(std::min(budget, most_built(length)));
   CborReader reader([&unpacker] { return unpacker.next(); }, length, memory);
   model::Image image = TRY(read_image(reader).context("manifest"));
   TRY(unpacker.finish());

@@ -394,15 +394,4 @@ TEST_CASE("fields from the future") {
   CHECK(after([](json& j) { j["resources"] = {{{"kind", "quantum-link"}}}; }) == EINVAL);
 }
 
-TEST_CASE("a manifest that compresses too well is padded and read") {
-  model::Image image = one_area(1);
-  image.origin.vdso.resize(size_t{48} << 20);
-  PatternPages pages(1, 0);
-  const Bytes bytes = written(image, pages);
-  REQUIRE(!bytes.empty());
-  auto back = opened(bytes);
-  REQUIRE(back);
-  CHECK(back->image == image);
-}
-
 }  // namespace stasis::format

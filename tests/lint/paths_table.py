@@ -1,10 +1,11 @@
-"""Every file of resource/, restart/, format/ and cli/ that looks paths up is in the table of
-docs/security.md, with the calls by which it does: whoever adds one says whose rights it uses."""
+"""Every file of capture/, resource/, restart/, format/ and cli/ that looks paths up is in the table
+of docs/security.md, with the calls by which it does: whoever adds one says whose rights it uses."""
 
 import os
 import re
 
-ROOMS = ("src/engine/resource/", "src/engine/restart/", "src/engine/format/", "src/cli/")
+ROOMS = ("src/engine/capture/", "src/engine/resource/", "src/engine/restart/", "src/engine/format/",
+         "src/cli/")
 CALLS = re.compile(
     r"\bsys::(open|open_at|open_of_type|stat|lstat|read_link|read_file|read_bytes|write_file|list_directory)\("
     r"|(?<!\w)::(open|openat|openat2|fstatat|mkdir|mkdirat|mkfifo|mkfifoat|mknod|mknodat|link|linkat|unlink|"

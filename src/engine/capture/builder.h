@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -78,7 +79,8 @@ class Builder : public resource::CaptureContext {
                                        const std::string& key);
   Result<std::optional<model::ResourceIndex>> file_by_descriptor(const proc::Area& area);
   Result<std::optional<model::ResourceIndex>> file_by_mapping(const trace::FrozenProcess& process,
-                                                              const proc::Area& area);
+                                                              const proc::Area& area, bool& lives);
+  Result<void> check_other_names(model::ResourceIndex index, const proc::Area& area);
   model::ResourceIndex content_by_mapping(const proc::Area& area, const std::string& key);
   model::ResourceIndex add_resource(model::Resource resource, const std::string& key);
   void note_build_id(model::ResourceIndex index, int fd);
@@ -88,6 +90,8 @@ class Builder : public resource::CaptureContext {
   std::vector<ProcessDescriptors> descriptors_;
   std::map<std::string, model::ResourceIndex> resources_by_key_;
   std::map<model::ResourceIndex, MappedContent> mapped_;
+  // Carried files that have a name, which was not found; that have one, perhaps.
+  std::set<model::ResourceIndex> living_, unsure_;
 };
 
 }  // namespace stasis::capture

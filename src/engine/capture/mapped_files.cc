@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "capture/areas.h"
 #include "capture/builder.h"
+#include "capture/mapped_names.h"
 
 namespace stasis::capture {
 namespace {
@@ -19,34 +20,9 @@ std::string mapping_key(const proc::Area& area) {
   return fmt::format("mapped:{:x}:{:x}:{}", area.device_major, area.device_minor, area.inode);
 }
 
-bool is_device_of(const proc::Area& area, dev_t device) {
-  return ::major(device) == area.device_major && ::minor(device) == area.device_minor;
-}
-
-// The device number that maps shows for a file, which on some filesystems (btrfs, overlayfs) is not
-// st_dev: asked by mapping the file ourselves and reading our own maps.
-Result<bool> maps_as(int fd, const proc::Area& area) {
-  void* probe = ::mmap(nullptr, kPageSize, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (probe == MAP_FAILED) return false;
-  const sys::Mapping owner(probe, kPageSize);
-  const RemoteAddr address{reinterpret_cast<u64>(probe)};
-  for (const proc::Area& own : TRY(proc::read_maps(::getpid()))) {
-    if (own.start <= address && address < own.end) {
-      return own.inode == area.inode && own.device_major == area.device_major &&
-             own.device_minor == area.device_minor;
-    }
-  }
-  return false;
-}
-
-// Opens the file at `path` if it is the one that the area maps.
-Result<UniqueFd> open_if_same(const std::string& path, const proc::Area& area) {
-  UniqueFd fd = TRY(sys::open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK));
-  const struct stat status = TRY(sys::fstat(fd.get()));
-  const bool same = (status.st_ino == area.inode && is_device_of(area, status.st_dev)) ||
-                    TRY(maps_as(fd.get(), area));
-  if (!same) return fail(ESTALE, path + " is another file than the one that is mapped");
-  return fd;
+// Whether what the program writes there now or later would go to the file.
+bool may_write_to_file(const proc::Area& area) {
+  return area.shared && ((area.protection & PROT_WRITE) != 0 || area.has_flag("mw"));
 }
 
 bool is_shared_memory(const proc::Area& area) {
@@ -77,7 +53,27 @@ Result<model::ResourceIndex> Builder::mapped_resource(trace::FrozenProcess& proc
   if (const auto content = mapped_.find(index); content != mapped_.end()) {
     content->second.add(process, area);
   }
+  if (may_write_to_file(area)) TRY(check_other_names(index, area));
   return index;
+}
+
+// What is carried becomes a file of the program's own: what it writes does not reach other names.
+Result<void> Builder::check_other_names(model::ResourceIndex index, const proc::Area& area) {
+  if (living_.contains(index)) {
+    return fail(
+        EOPNOTSUPP,
+        fmt::format("mapped file {}: it is shared and writable, and its path leads to another "
+                    "file here, or to none, but it has another name that cannot be found",
+                    area.path),
+        "give it its name back: ln");
+  }
+  if (!unsure_.erase(index)) return {};
+  notes.push_back(
+      fmt::format("{}: it was removed under this name and is mapped shared and writable. "
+                  "No other name was found beside it; if there is one, what the program "
+                  "writes after a restart does not arrive there",
+                  area.path));
+  return {};
 }
 
 // A descriptor on the same object: one resource for both.
@@ -88,9 +84,7 @@ Result<std::optional<model::ResourceIndex>> Builder::file_by_descriptor(const pr
           (facts.info.flags & O_PATH) != 0) {
         continue;
       }
-      if (!is_device_of(area, facts.status.st_dev) && !TRY(maps_as(facts.duplicate.get(), area))) {
-        continue;
-      }
+      if (!TRY(maps_this(area, facts.duplicate.get(), facts.status))) continue;
       const model::ResourceIndex index = TRY(resource_for(facts));
       note_build_id(index, facts.duplicate.get());
       return std::optional(index);
@@ -100,9 +94,9 @@ Result<std::optional<model::ResourceIndex>> Builder::file_by_descriptor(const pr
 }
 
 // /proc/PID/map_files gives a descriptor on the object itself, but only with
-// CAP_CHECKPOINT_RESTORE. Shared anonymous memory stays what it is.
+// CAP_CHECKPOINT_RESTORE. Shared anonymous memory stays what it is. `lives`: the file has a name.
 Result<std::optional<model::ResourceIndex>> Builder::file_by_mapping(
-    const trace::FrozenProcess& process, const proc::Area& area) {
+    const trace::FrozenProcess& process, const proc::Area& area, bool& lives) {
   std::optional<model::ResourceIndex> none;
   if (is_shared_memory(area)) return none;
   resource::FdFacts facts;
@@ -113,7 +107,8 @@ Result<std::optional<model::ResourceIndex>> Builder::file_by_mapping(
   facts.number = -1;
   facts.link = TRY(sys::read_link(link));
   facts.status = TRY(sys::fstat(fd->get()));
-  if (facts.status.st_nlink != 0) return none;  // it has another name
+  lives = facts.status.st_nlink != 0;
+  if (lives) return none;
   facts.info.flags = O_RDONLY;
   facts.duplicate = std::move(*fd);
   const model::ResourceIndex index = TRY(resource_for(facts));
@@ -124,24 +119,26 @@ Result<std::optional<model::ResourceIndex>> Builder::file_by_mapping(
 Result<model::ResourceIndex> Builder::file_of(const trace::FrozenProcess& process,
                                               const proc::Area& area, const std::string& key) {
   if (const auto index = TRY(file_by_descriptor(area))) return *index;
-  if (area.deleted || area.path.starts_with(kMemfdPrefix)) {
-    if (const auto index = TRY(file_by_mapping(process, area))) return *index;
-    return content_by_mapping(area, key);
+  const bool has_path = !is_shared_memory(area) && !area.path.starts_with(kMemfdPrefix);
+  auto named =
+      has_path ? open_by_name(area) : Result<NamedFile>(fail(ENOENT, "it never had a name"));
+  if (!named && named.error().code != ENOENT) return std::move(named).take_error();
+  if (!named) {
+    // Gone, or replaced under its name without the kernel saying "(deleted)" (rename over a bind
+    // mount, another mount on top): what is mapped is carried in the image instead.
+    bool lives = has_path && !area.deleted;
+    if (!lives) {
+      if (const auto index = TRY(file_by_mapping(process, area, lives))) return *index;
+    }
+    const model::ResourceIndex index = content_by_mapping(area, key);
+    if (has_path) (lives ? living_ : unsure_).insert(index);
+    return index;
   }
   resource::FdFacts facts;
   facts.pid = 0;
   facts.number = -1;
-  facts.link = area.path;
-  auto file = open_if_same(area.path, area);
-  if (!file) {
-    // Not there, or replaced under its name without the kernel saying "(deleted)" (rename over a
-    // bind mount, another mount on top): what is mapped is carried in the image instead.
-    if (file.error().code == ESTALE || file.error().code == ENOENT) {
-      return content_by_mapping(area, key);
-    }
-    return std::move(file).context(fmt::format("mapped file {}", area.path)).take_error();
-  }
-  facts.duplicate = std::move(*file);
+  facts.link = named->path;
+  facts.duplicate = std::move(named->file);
   facts.status = TRY(sys::fstat(facts.duplicate.get()));
   facts.info.flags = O_RDONLY;
   const model::ResourceIndex index = TRY(resource_for(facts));

@@ -14,6 +14,7 @@
 #include "resource/content.h"
 #include "resource/file_check.h"
 #include "resource/kinds.h"
+#include "resource/names.h"
 #include "resource/path.h"
 #include "resource/proc_files.h"
 #include "resource/uses.h"
@@ -68,11 +69,7 @@ struct Located {
 // A file unlinked under the name it was opened by may have another in the same directory (link,
 // then unlink; rename over it on some filesystems).
 std::string other_name(const std::string& path, const struct stat& wanted) {
-  const std::string directory = directory_of(path);
-  const auto names = sys::list_directory(directory);
-  if (!names) return {};
-  for (const std::string& name : *names) {
-    std::string candidate = (directory == "/" ? "" : directory) + "/" + name;
+  for (const std::string& candidate : names_of_inode(path, wanted.st_ino)) {
     if (is_same_file(candidate, wanted)) return candidate;
   }
   return {};

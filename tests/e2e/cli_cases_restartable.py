@@ -190,6 +190,42 @@ def no_check_restart(case):
     os.chmod(data, 0o600)
 
 
+TAKEN = """
+import mmap, os, sys, time
+what = sys.argv[1]
+if what == "directory":
+    os.mkdir(what)
+    kept = os.open(what, os.O_RDONLY)
+else:
+    kept = os.open(what, os.O_RDWR | os.O_CREAT, 0o600)
+    os.ftruncate(kept, 4096)
+    mapped = mmap.mmap(kept, 4096, prot=mmap.PROT_READ | (what == "written" and mmap.PROT_WRITE))
+    os.closerange(3, 64)
+os.chmod(what, 0o444 if what != "directory" else 0)
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def permissions_taken(case):
+    """What is open or mapped and could not be opened so again, as its permissions are others by
+    now: refused before anything is killed, and when it is allowed again, saved and restarted."""
+    if os.geteuid() == 0:
+        raise Skipped("root may open every file")
+    for what in ("directory", "written", "shared"):
+        target = case.start(["/usr/bin/python3", "-c", TAKEN, what], log=f"target.{what}.log",
+                            cwd=case.folder)
+        until(lambda: "ready" in said_by(case, f"target.{what}.log"), "the target is ready")
+        try:
+            refused_alike(case, target, f"cannot open {case.file(what)}: Permission denied")
+        finally:
+            os.chmod(case.file(what), 0o700)
+        image = case.checkpoint_kill(target, target.pid)
+        process = case.restart(image, "--no-restore-pid")
+        os.kill(case.restarted_pid(process, "closerange"), signal.SIGKILL)
+        process.wait(60)
+
+
 def soft_limits(case):
     """cr_restart's own soft limits are no obstacle: the program has its own at the end."""
     code = ("import ctypes, mmap, time\n"
@@ -212,4 +248,4 @@ def soft_limits(case):
 
 
 RESTARTABLE_CASES = [cleaned_tmp, directory_gone, inotify_unlinked, no_check_restart,
-                     proc_directories, soft_limits, thread_after_restart, pipeline_member]
+                     permissions_taken, proc_directories, soft_limits, thread_after_restart, pipeline_member]

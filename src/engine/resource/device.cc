@@ -10,6 +10,7 @@
 #include "base/open.h"
 #include "base/sys.h"
 #include "resource/kinds.h"
+#include "resource/reopen.h"
 #include "resource/uses.h"
 
 namespace stasis::resource {
@@ -56,11 +57,24 @@ std::string find(const Device& device, const RestoreContext& context) {
   return {};
 }
 
+int device_flags(u32 saved) {
+  return static_cast<int>(saved & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC)) |
+         O_NOCTTY;
+}
+
 std::vector<Refusal> restore_obstacles(const model::Resource& resource,
                                        const RestoreContext& context) {
   const auto& device = std::get<Device>(resource);
-  if (!find(device, context).empty()) return {};
-  return {{subject_of(context.image, resource, device.path),
+  const std::string path = find(device, context);
+  const std::string subject = subject_of(context.image, resource, device.path);
+  for (const u32 flags : flags_of(context.image, resource)) {
+    const auto obstacle =
+        path.empty() ? std::nullopt : reopen_obstacle(path, device_flags(flags), S_IFCHR);
+    if (!obstacle) continue;
+    return {{subject, obstacle->message(), "check the permissions of the device", obstacle->code}};
+  }
+  if (!path.empty()) return {};
+  return {{subject,
            fmt::format("there is no character device {}:{} here", major(device.number),
                        minor(device.number)),
            ""}};
@@ -69,9 +83,8 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
 Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const model::OpenFile& open_file = context.image.open_files[index];
   const auto& device = std::get<Device>(context.image.resources[open_file.resource]);
-  constexpr u32 kFlags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC;
   const std::string subject = subject_of(context.image, index, device.path);
-  const int flags = static_cast<int>(open_file.flags & kFlags) | O_NOCTTY;
+  const int flags = device_flags(open_file.flags);
   UniqueFd fd = TRY(sys::open_of_type(find(device, context), flags, S_IFCHR).context(subject));
   if (!is_harmless(TRY(sys::fstat(fd.get())).st_rdev)) {
     return fail(ESTALE, fmt::format("{}: it was replaced just now", subject));

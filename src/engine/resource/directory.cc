@@ -13,6 +13,7 @@
 #include "resource/kinds.h"
 #include "resource/path.h"
 #include "resource/proc_files.h"
+#include "resource/reopen.h"
 #include "resource/uses.h"
 #include "resource/work_folder.h"
 
@@ -21,7 +22,10 @@ namespace {
 
 using model::Directory;
 
-constexpr u32 kReopenFlags = O_NONBLOCK | O_NOATIME | O_PATH | O_NOFOLLOW | O_DIRECTORY;
+// The flags that create opens one with that is in its place.
+int directory_flags(u32 saved) {
+  return static_cast<int>(saved & (O_NONBLOCK | O_NOATIME | O_PATH | O_NOFOLLOW | O_DIRECTORY));
+}
 
 bool recognises(const FdFacts& facts) {
   return S_ISDIR(facts.status.st_mode) && facts.link.starts_with('/');
@@ -78,10 +82,18 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
              "make the directory again, or use --relocate if it is somewhere else now",
              status.error().code}};
   }
-  if (S_ISDIR(status->st_mode)) return {};
-  return {{subject,
-           fmt::format("{} was a directory and is {} now", path, type_name(status->st_mode)),
-           "make the directory again", ENOTDIR}};
+  if (!S_ISDIR(status->st_mode)) {
+    return {{subject,
+             fmt::format("{} was a directory and is {} now", path, type_name(status->st_mode)),
+             "make the directory again", ENOTDIR}};
+  }
+  for (const u32 flags : flags_of(context.image, resource)) {
+    const auto obstacle = reopen_obstacle(path, directory_flags(flags), S_IFDIR);
+    if (!obstacle) continue;
+    return {
+        {subject, obstacle->message(), "check the permissions of the directory", obstacle->code}};
+  }
+  return {};
 }
 
 Result<UniqueFd> open_removed(const Directory& directory, const std::string& path, int flags,
@@ -98,7 +110,7 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const model::OpenFile& open_file = context.image.open_files[index];
   const auto& directory = std::get<Directory>(context.image.resources[open_file.resource]);
   const std::string path = context.relocate(directory.path);
-  const int flags = static_cast<int>(open_file.flags & kReopenFlags);
+  const int flags = directory_flags(open_file.flags);
   auto fd = directory.deleted ? open_removed(directory, path, flags, context)
                               : sys::open_of_type(path, flags, S_IFDIR);
   return std::move(fd).context(subject_of(context.image, index, directory.path));

@@ -32,9 +32,6 @@ namespace {
 using model::RegularFile;
 
 constexpr u32 kTmpFileBit = O_TMPFILE & ~O_DIRECTORY;
-// Flags that open(2) takes again; creation flags did their work long ago.
-constexpr u32 kReopenFlags =
-    O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_PATH;
 
 bool path_only(const FdFacts& facts) {
   return (facts.info.flags & O_PATH) != 0;
@@ -66,8 +63,8 @@ struct Located {
   bool elsewhere = false;  // it has a name, but nobody knows which
 };
 
-// A file unlinked under the name it was opened by may have another in the same directory (link,
-// then unlink; rename over it on some filesystems).
+// A file unlinked under the name it was opened by may have another (link, then unlink; rename over
+// it on some filesystems).
 std::string other_name(const std::string& path, const struct stat& wanted) {
   for (const std::string& candidate : names_of_inode(path, wanted.st_ino)) {
     if (is_same_file(candidate, wanted)) return candidate;
@@ -171,14 +168,14 @@ Result<UniqueFd> open_carried(model::OpenFileIndex index, RestoreContext& contex
   const model::OpenFile& open_file = context.image.open_files[index];
   const int made = TRY(carried_descriptor(open_file.resource, context));
   if (keeps_marks(context.image, open_file.resource) == index) return sys::duplicate(made);
-  return sys::open(fd_path(made), static_cast<int>(open_file.flags & kReopenFlags));
+  return sys::open(fd_path(made), reopen_flags(open_file.flags & ~u32{O_NOFOLLOW}));
 }
 
 Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const model::OpenFile& open_file = context.image.open_files[index];
   const auto& file = std::get<RegularFile>(context.image.resources[open_file.resource]);
   if (file.content) return open_carried(index, context);
-  const int flags = static_cast<int>(open_file.flags & (kReopenFlags | O_NOFOLLOW)) | O_NOCTTY;
+  const int flags = reopen_flags(open_file.flags);
   const std::string path = context.relocate(file.path);
   // What is only named (O_PATH) may be anything: naming it does nothing.
   auto fd =

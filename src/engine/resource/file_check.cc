@@ -18,6 +18,7 @@
 
 #include "base/open.h"
 #include "base/sys.h"
+#include "resource/reopen.h"
 
 #ifndef CGROUP2_SUPER_MAGIC
 #define CGROUP2_SUPER_MAGIC 0x63677270
@@ -53,6 +54,10 @@ std::string difference(const model::FileIdentity& saved, const model::FileIdenti
   return "it is another file now";
 }
 
+// Flags that open(2) takes again; creation flags did their work long ago.
+constexpr u32 kReopenFlags =
+    O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_PATH;
+
 constexpr const char* kAllow = "put the file back as it was, or use --allow-changed-files";
 
 std::optional<Refusal> check_content(const model::RegularFile& file, const FileUse& use,
@@ -70,7 +75,26 @@ std::optional<Refusal> check_content(const model::RegularFile& file, const FileU
                  kAllow};
 }
 
+// Of opening it as the image has it open and maps it.
+std::vector<Refusal> open_obstacles(const std::string& path, const FileUse& use) {
+  std::set<int> wanted;
+  for (const u32 flags : use.flags) wanted.insert(reopen_flags(flags));
+  if (use.mapped_writable) wanted.insert(O_RDWR);
+  if (use.mapped_private || (use.mapped_shared && !use.mapped_writable)) wanted.insert(O_RDONLY);
+  for (const int flags : wanted) {
+    const auto obstacle = reopen_obstacle(path, flags, S_IFREG);
+    if (!obstacle) continue;
+    return {
+        {use.subject, obstacle->message(), "check the permissions of the file", obstacle->code}};
+  }
+  return {};
+}
+
 }  // namespace
+
+int reopen_flags(u32 saved) {
+  return static_cast<int>(saved & (kReopenFlags | O_NOFOLLOW)) | O_NOCTTY;
+}
 
 bool is_pseudo_filesystem(int fd) {
   struct statfs about = {};
@@ -131,15 +155,9 @@ std::vector<Refusal> check_file(const model::RegularFile& file, const std::strin
       !(use.read_only || use.written || use.mapped_private || use.mapped_shared)) {
     return {};  // only named (O_PATH, the program of a process): existing is enough
   }
-  if (options.ignore_changed_files) {
-    // Nothing of it is compared, so it is not opened, which others could notice (inotify).
-    const int wanted = (use.written ? W_OK : 0) | (use.read_only || !use.written ? R_OK : 0);
-    const auto allowed =
-        sys::check(::faccessat(AT_FDCWD, path.c_str(), wanted, AT_EACCESS), "open", path);
-    if (allowed) return {};
-    return {{use.subject, allowed.error().message(), "check the permissions of the file",
-             allowed.error().code}};
-  }
+  const auto obstacles = open_obstacles(path, use);
+  // Nothing of it is compared, so it is not opened.
+  if (!obstacles.empty() || options.ignore_changed_files) return obstacles;
   const int mode =
       use.written ? (use.read_only || use.mapped_private ? O_RDWR : O_WRONLY) : O_RDONLY;
   const auto fd = sys::open_of_type(path, mode | O_NONBLOCK | O_NOCTTY, S_IFREG);

@@ -13,6 +13,8 @@ namespace stasis::resource {
 bool is_pseudo_filesystem(int fd);
 // "a directory", "a fifo", ... for refusals.
 std::string_view type_name(u32 mode);
+// The flags that create opens a regular file with that is in its place.
+int reopen_flags(u32 saved);
 // What stands in the way of using the file at `path` (relocated) as `file`. Empty: nothing.
 std::vector<Refusal> check_file(const model::RegularFile& file, const std::string& path,
                                 const FileUse& use, const RestoreOptions& options);

@@ -14,6 +14,7 @@
 #include "resource/inotify_paths.h"
 #include "resource/kinds.h"
 #include "resource/path.h"
+#include "resource/reopen.h"
 #include "resource/uses.h"
 
 namespace stasis::resource {
@@ -107,10 +108,11 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
                                        const RestoreContext& context) {
   std::vector<Refusal> refusals;
   for (const InotifyWatch& watch : std::get<Inotify>(resource).watches) {
-    const auto status = sys::lstat(context.relocate(watch.path));
-    if (status) continue;
-    refusals.push_back({subject_of(context.image, resource, "inotify"), status.error().message(),
-                        "put back what it watched"});
+    // inotify_add_watch(2) asks for permission to read.
+    const auto obstacle = reopen_obstacle(context.relocate(watch.path), O_RDONLY, 0);
+    if (!obstacle) continue;
+    refusals.push_back({subject_of(context.image, resource, "inotify"), obstacle->message(),
+                        "put back what it watched, and let it be read", obstacle->code});
   }
   return refusals;
 }

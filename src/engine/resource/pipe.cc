@@ -22,6 +22,7 @@
 #include "resource/kinds.h"
 #include "resource/path.h"
 #include "resource/pipe_data.h"
+#include "resource/reopen.h"
 #include "resource/uses.h"
 #include "resource/work_folder.h"
 
@@ -31,7 +32,8 @@ namespace {
 using model::Pipe;
 
 constexpr u32 kOpenFlags = O_ACCMODE | O_NONBLOCK | O_DIRECT | O_APPEND;
-constexpr u32 kLargeFile = 0100000;  // the kernel's O_LARGEFILE; glibc's is 0 on 64 bits
+constexpr int kBothEnds = O_RDWR | O_NONBLOCK;  // of a fifo, in its place
+constexpr u32 kLargeFile = 0100000;             // the kernel's O_LARGEFILE; glibc's is 0 on 64 bits
 
 bool recognises(const FdFacts& facts) {
   return S_ISFIFO(facts.status.st_mode) && (facts.info.flags & O_PATH) == 0;
@@ -144,7 +146,11 @@ std::vector<Refusal> fifo_obstacles(const Pipe& pipe, const std::string& subject
     return {{subject, fmt::format("{} was a fifo and is {} now", path, type_name(status->st_mode)),
              "remove it, or put the fifo back"}};
   }
-  if (status) return {};
+  if (status) {
+    const auto obstacle = reopen_obstacle(path, kBothEnds, S_IFIFO);
+    if (!obstacle) return {};
+    return {{subject, obstacle->message(), "check the permissions of the fifo", obstacle->code}};
+  }
   const auto directory = sys::stat(directory_of(path));
   if (directory) return {};
   return {{subject, directory.error().message(), "make the directory again"}};
@@ -218,7 +224,7 @@ Result<UniqueFd> find_or_make_fifo(const Pipe& pipe, const std::string& path,
     TRY(give_permissions(made.get(), owner, path, context));
     return made;
   }
-  return sys::open_of_type(path, O_RDWR | O_NONBLOCK, S_IFIFO);
+  return sys::open_of_type(path, kBothEnds, S_IFIFO);
 }
 
 Result<void> open_fifo(model::ResourceIndex resource, const Pipe& pipe, RestoreContext& context) {

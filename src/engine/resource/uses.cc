@@ -3,6 +3,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
 
 namespace stasis::resource {
 namespace {
@@ -18,6 +21,7 @@ void add_open_files(const model::Image& image, model::ResourceIndex resource, Fi
     const model::OpenFile& file = image.open_files[i];
     if (file.resource != resource) continue;
     use.open = true;
+    use.flags.insert(file.flags);
     const bool path_only = (file.flags & O_PATH) != 0;
     use.written = use.written || may_write(file.flags);
     use.read_only = use.read_only || (!path_only && !may_write(file.flags));
@@ -33,6 +37,7 @@ void add_areas(const model::Process& process, model::ResourceIndex resource, Fil
     if (vma.resource != resource) continue;
     maps_it = true;
     (vma.shared ? use.mapped_shared : use.mapped_private) = true;
+    use.mapped_writable = use.mapped_writable || maps_writable_shared(vma);
   }
   if (!use.subject.empty() || (!runs_it && !maps_it)) return;
   use.subject =
@@ -71,11 +76,17 @@ FileUse use_of(const model::Image& image, model::ResourceIndex resource) {
   return use;
 }
 
-model::ResourceIndex index_of(const model::Image& image, const model::Resource& resource) {
-  for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
-    if (&image.resources[i] == &resource) return i;
+std::set<u32> flags_of(const model::Image& image, const model::Resource& resource) {
+  std::set<u32> flags;
+  const model::ResourceIndex index = index_of(image, resource);
+  for (const model::OpenFile& file : image.open_files) {
+    if (file.resource == index) flags.insert(file.flags);
   }
-  return static_cast<model::ResourceIndex>(image.resources.size());
+  return flags;
+}
+
+model::ResourceIndex index_of(const model::Image& image, const model::Resource& resource) {
+  return static_cast<model::ResourceIndex>(&resource - image.resources.data());
 }
 
 std::string subject_of(const model::Image& image, model::OpenFileIndex open_file,
@@ -103,6 +114,13 @@ bool may_write(u32 flags) {
 
 bool may_read(u32 flags) {
   return (flags & O_PATH) == 0 && access_mode(flags) != O_WRONLY;
+}
+
+bool maps_writable_shared(const model::Vma& vma) {
+  constexpr std::string_view kMayWrite = "mw";  // of VmFlags
+  if (!vma.shared) return false;
+  return (vma.protection & PROT_WRITE) != 0 ||
+         std::ranges::find(vma.flags, kMayWrite) != vma.flags.end();
 }
 
 }  // namespace stasis::resource

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "model/image.h"
@@ -28,9 +29,14 @@ struct FileUse {
   bool read_only = false;       // some descriptor that may only read
   bool mapped_private = false;  // unchanged pages come from the file: it must be the same
   bool mapped_shared = false;
+  bool mapped_writable = false;  // some shared mapping that is writable or may become so
+  std::set<u32> flags;           // of the descriptors, each once
   std::string subject;  // "descriptor 5 of process 4711 (/tmp/x)", "/lib/x, mapped by process 4711"
 };
 FileUse use_of(const model::Image& image, model::ResourceIndex resource);
+
+// Of the open files of a resource, each once.
+std::set<u32> flags_of(const model::Image& image, const model::Resource& resource);
 
 // The index of a resource that lies in the image.
 model::ResourceIndex index_of(const model::Image& image, const model::Resource& resource);
@@ -44,5 +50,8 @@ std::string subject_of(const model::Image& image, const model::Resource& resourc
 int access_mode(u32 flags);
 bool may_write(u32 flags);
 bool may_read(u32 flags);
+// Whether the area shares its file and is writable or may become so: the file is then opened for
+// writing to map it.
+bool maps_writable_shared(const model::Vma& vma);
 
 }  // namespace stasis::resource

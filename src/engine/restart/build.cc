@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "resource/restore.h"
+#include "resource/uses.h"
 #include "restart/become.h"
 #include "restart/choices.h"
 #include "restart/clocks.h"
@@ -116,7 +117,8 @@ Result<resource::Restored> create_files(resource::RestoreContext& context) {
       if (std::holds_alternative<model::SharedMemory>(context.image.resources[*vma.resource])) {
         continue;
       }
-      TRY(resource::mapping_descriptor(*vma.resource, maps_writable_shared(vma), context));
+      TRY(resource::mapping_descriptor(*vma.resource, resource::maps_writable_shared(vma),
+                                       context));
     }
     if (process.executable) (void)executable_of(context, process);
   }

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "proc/maps.h"
 #include "resource/restore.h"
+#include "resource/uses.h"
 #include "restart/ids_patch.h"
 #include "restart/layout.h"
 #include "restart/memory_flags.h"
@@ -82,9 +83,9 @@ class Rebuild {
   [[nodiscard]] const model::Image& image() const { return state_.context.image; }
 
   Result<int> descriptor_of(const model::Vma& vma) {
-    const int ours =
-        TRY(resource::mapping_descriptor(*vma.resource, maps_writable_shared(vma), state_.context)
-                .context(describe_area(image(), vma)));
+    const int ours = TRY(resource::mapping_descriptor(
+                             *vma.resource, resource::maps_writable_shared(vma), state_.context)
+                             .context(describe_area(image(), vma)));
     const auto found = state_.inherited.find(ours);
     if (found != state_.inherited.end()) return found->second;
     return fail(EBADF, fmt::format("{} was not inherited", describe_area(image(), vma)));

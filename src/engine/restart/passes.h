@@ -55,17 +55,6 @@ struct BuildState {
   }
 };
 
-// The `writable_shared` with which resource::mapping_descriptor() is asked for an area (the same
-// answer everywhere, as build() asks before the first process exists and rebuild_memory() later).
-inline bool maps_writable_shared(const model::Vma& vma) {
-  constexpr u32 kWrite = 2;  // PROT_WRITE
-  if (!vma.shared) return false;
-  for (const std::string& flag : vma.flags) {
-    if (flag == "mw") return true;  // VmFlags: may become writable
-  }
-  return (vma.protection & kWrite) != 0;
-}
-
 // Bytes of page contents that rebuild_memory() copies for all processes of the image (pure).
 u64 data_bytes(const model::Image& image);
 

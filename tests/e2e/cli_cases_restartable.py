@@ -226,6 +226,27 @@ def permissions_taken(case):
         process.wait(60)
 
 
+def program_not_executable(case):
+    """A program that lost its permission to be executed: both commands tell that /proc/PID/exe will
+    be another one."""
+    if os.geteuid() == 0:
+        raise Skipped("root's rights are not an ordinary user's")
+    program = case.file("program")
+    shutil.copy("/bin/sleep", program)
+    target = case.start([program, "1000"])
+    until(lambda: os.readlink(f"/proc/{target.pid}/exe") == program, "it runs")
+    os.chmod(program, 0o600)
+    image = case.new_image()
+    done = case.commands.run("cr_checkpoint", "-v", "--kill", "-f", image, target.pid)
+    check(f"its program {program} may not be read and executed" in done.stderr, done.stderr)
+    target.wait(60)
+    process = case.restart(image, "--no-restore-pid", "-v")
+    os.kill(case.restarted_pid(process, program), signal.SIGKILL)
+    process.wait(60)
+    said = said_by(case, os.path.basename(process.log))
+    check("/proc/PID/exe of process" in said, said)
+
+
 def soft_limits(case):
     """cr_restart's own soft limits are no obstacle: the program has its own at the end."""
     code = ("import ctypes, mmap, time\n"
@@ -248,4 +269,4 @@ def soft_limits(case):
 
 
 RESTARTABLE_CASES = [cleaned_tmp, directory_gone, inotify_unlinked, no_check_restart,
-                     permissions_taken, proc_directories, soft_limits, thread_after_restart, pipeline_member]
+                     permissions_taken, proc_directories, program_not_executable, soft_limits, thread_after_restart, pipeline_member]

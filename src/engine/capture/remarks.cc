@@ -1,11 +1,16 @@
-// Memory policies of single areas; the cookie of core scheduling; what System V semaphores undo.
+// Memory policies of single areas; the cookie of core scheduling; what System V semaphores undo;
+// the program as /proc shows it.
 #include "capture/remarks.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/sem.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -48,6 +53,19 @@ void remark_semaphores(std::span<const Pid> pids, std::vector<std::string>& note
   }
 }
 
+// Executing it is the only way to have it as /proc/PID/exe again without privileges, so that one
+// that may not be executed by now is lost. It is no obstacle: few programs look there.
+std::optional<std::string> lost_program(Pid pid) {
+  const std::string link = fmt::format("/proc/{}/exe", proc::live_thread(pid));
+  const auto path = sys::read_link(link);
+  if (!path || ::faccessat(AT_FDCWD, link.c_str(), R_OK | X_OK, AT_EACCESS) == 0) return {};
+  if (errno != EACCES) return {};
+  return fmt::format(
+      "process {}: its program {} may not be read and executed by now; after a restart "
+      "/proc/PID/exe leads to another one",
+      proc::describe(pid), *path);
+}
+
 }  // namespace
 
 bool has_area_policies(std::string_view numa_maps) {
@@ -74,6 +92,7 @@ std::vector<std::string> remarks(std::span<const Pid> pids) {
           "follow the policy of the process",
           proc::describe(pid)));
     }
+    if (auto lost = lost_program(pid)) notes.push_back(std::move(*lost));
     if (has_core_cookie(pid)) {
       notes.push_back(
           fmt::format("process {}: its core scheduling cookie (PR_SCHED_CORE) is not saved",

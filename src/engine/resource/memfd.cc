@@ -37,7 +37,7 @@ constexpr u32 kAfterMapping = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 
 bool recognises(const FdFacts& facts) {
   return facts.link.starts_with(kPrefix) && S_ISREG(facts.status.st_mode) &&
-         facts.status.st_nlink == 0 && (facts.info.flags & O_PATH) == 0;
+         facts.status.st_nlink == 0;
 }
 
 std::string identity(const FdFacts& facts) {
@@ -57,10 +57,10 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
   memfd.size = static_cast<u64>(facts.status.st_size);
   memfd.mode = facts.status.st_mode;
   memfd.huge_page_log2 = huge_page_log2(facts.duplicate.get());
-  const int seals = TRY(sys::check(::fcntl(facts.duplicate.get(), F_GET_SEALS),
-                                   "ask for the seals of", facts.describe()));
+  UniqueFd content = TRY(open_for_capture(facts));  // as O_PATH does not show the seals
+  const int seals = TRY(
+      sys::check(::fcntl(content.get(), F_GET_SEALS), "ask for the seals of", facts.describe()));
   memfd.seals = static_cast<u32>(seals);
-  UniqueFd content = TRY(open_for_capture(facts));
   memfd.content = TRY(context.add_content(std::move(content), memfd.size, facts.link));
   return model::Resource(memfd);
 }
@@ -126,7 +126,7 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
     context.made[given] = TRY(sys::duplicate(made));
     return sys::duplicate(made);
   }
-  constexpr u32 kFlags = O_ACCMODE | O_APPEND | O_NONBLOCK;
+  constexpr u32 kFlags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_PATH;
   return sys::open(fd_path(made), static_cast<int>(open_file.flags & kFlags))
       .context(subject_of(context.image, index, "memfd"));
 }

@@ -226,8 +226,10 @@ std::vector<model::Descriptor> Builder::descriptors(Pid pid) const {
 std::optional<model::OpenFileIndex> Builder::open_file(Pid pid, int number) {
   for (const ProcessDescriptors& table : descriptors_) {
     if (table.pid != pid && table.thread != pid) continue;
-    for (size_t i = 0; i < table.facts.size(); ++i) {
-      if (table.facts[i].number == number) return table.open_files[i];
+    const auto found =
+        std::ranges::lower_bound(table.facts, number, {}, &resource::FdFacts::number);
+    if (found != table.facts.end() && found->number == number) {
+      return table.open_files[static_cast<size_t>(found - table.facts.begin())];
     }
   }
   return std::nullopt;

@@ -16,8 +16,10 @@
 #include <cerrno>
 #include <map>
 #include <tuple>
+#include <vector>
 
 #include "base/sys.h"
+#include "resource/descriptor_table.h"
 #include "resource/kinds.h"
 #include "resource/uses.h"
 
@@ -79,39 +81,38 @@ Refusal lost_item(const FdFacts& facts, const proc::EpollEntry& entry) {
           "save all processes that share the file together"};
 }
 
-// Calls use(entry, place) for every item; false ends it.
-template <class Use>
-void for_each_item(const FdFacts& facts, CaptureContext& context, Use use) {
+// Whether the item's number leads to a file with the same inode in its process.
+bool seems_in_place(const FdFacts& facts, const proc::EpollEntry& entry) {
+  const auto now = sys::stat(fmt::format("/proc/{}/fd/{}", facts.pid, entry.number));
+  return now.ok() && now->st_ino == entry.inode;
+}
+
+// kcmp walks all items of the instance each time that it is asked about one, which takes seconds
+// where there are tens of thousands. This is asked several times, so that kcmp is asked only about
+// items that are not where they were; capture asks about each, and refuses in the same words.
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext& context) {
+  if (!facts.duplicate) return std::nullopt;  // kcmp has the same rule; capture will tell
   std::map<int, u32> count;
   for (const proc::EpollEntry& entry : facts.info.epoll) {
     const u32 nth = count[entry.number]++;
-    if (!use(entry, find(facts, entry, nth, context))) return;
+    if (seems_in_place(facts, entry) || find(facts, entry, nth, context)) continue;
+    return lost_item(facts, entry);
   }
-}
-
-std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext& context) {
-  std::optional<Refusal> refusal;
-  if (!facts.duplicate) return refusal;  // kcmp has the same rule; capture will tell
-  for_each_item(facts, context, [&](const proc::EpollEntry& entry, std::optional<Place> place) {
-    if (!place) refusal = lost_item(facts, entry);
-    return place.has_value();
-  });
-  return refusal;
+  return std::nullopt;
 }
 
 Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
   Epoll epoll;
-  std::optional<Refusal> refusal;
-  for_each_item(facts, context, [&](const proc::EpollEntry& entry, std::optional<Place> place) {
+  std::map<int, u32> count;
+  for (const proc::EpollEntry& entry : facts.info.epoll) {
+    const auto place = find(facts, entry, count[entry.number]++, context);
     const auto open_file = place ? context.open_file(place->pid, place->number) : std::nullopt;
     if (!open_file) {
-      refusal = lost_item(facts, entry);
-      return false;
+      Refusal lost = lost_item(facts, entry);
+      return fail(EOPNOTSUPP, lost.subject + ": " + lost.reason, std::move(lost.advice));
     }
     epoll.items.push_back(EpollItem{entry.number, *open_file, entry.events, entry.data});
-    return true;
-  });
-  if (refusal) return fail(EOPNOTSUPP, refusal->subject + ": " + refusal->reason, refusal->advice);
+  }
   // fdinfo lists them by the addresses of kernel objects, which mean nothing to anybody.
   std::ranges::sort(epoll.items, [](const EpollItem& a, const EpollItem& b) {
     return std::tie(a.number, a.data, a.open_file) < std::tie(b.number, b.data, b.open_file);
@@ -121,14 +122,20 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
 
 // ------------------------------------------------------------------ restart
 
-// The first process that has both the instance and the watched file: it adds the item.
-const model::Process* who_adds(const model::Image& image, model::OpenFileIndex epoll,
-                               const EpollItem& item) {
+// Those of the processes that have the instance.
+std::vector<DescriptorTable> holders_of(const model::Image& image, model::OpenFileIndex epoll) {
+  std::vector<DescriptorTable> tables;
   for (const model::Process& process : image.processes) {
-    if (first_descriptor(process, epoll) != nullptr &&
-        first_descriptor(process, item.open_file) != nullptr) {
-      return &process;
-    }
+    if (first_descriptor(process, epoll) != nullptr) tables.emplace_back(image, process);
+  }
+  return tables;
+}
+
+// The first process that has both the instance and the watched file: it adds the item.
+const DescriptorTable* who_adds(const std::vector<DescriptorTable>& holders,
+                                const EpollItem& item) {
+  for (const DescriptorTable& table : holders) {
+    if (table.first_of(item.open_file) != nullptr) return &table;
   }
   return nullptr;
 }
@@ -139,8 +146,9 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
   const model::ResourceIndex index = index_of(context.image, resource);
   for (model::OpenFileIndex i = 0; i < context.image.open_files.size(); ++i) {
     if (context.image.open_files[i].resource != index) continue;
+    const std::vector<DescriptorTable> holders = holders_of(context.image, i);
     for (const EpollItem& item : std::get<Epoll>(resource).items) {
-      if (who_adds(context.image, i, item) != nullptr) continue;
+      if (who_adds(holders, item) != nullptr) continue;
       refusals.push_back({subject_of(context.image, i, "epoll"),
                           fmt::format("no process has both it and the file that it watches as "
                                       "descriptor {}",
@@ -154,13 +162,6 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
 Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   return UniqueFd(TRY(sys::check(::epoll_create1(EPOLL_CLOEXEC), "make",
                                  subject_of(context.image, index, "epoll"))));
-}
-
-const model::Descriptor* at_number(const model::Process& process, int number) {
-  for (const model::Descriptor& descriptor : process.descriptors) {
-    if (descriptor.number == number) return &descriptor;
-  }
-  return nullptr;
 }
 
 // One item being added by a target's script.
@@ -221,17 +222,18 @@ void add_at_number(Adding& adding, bool close_on_exec) {
 }
 
 // Adds one item. If its number means another file by now, that one steps aside for a moment.
-void add_item(const model::Descriptor& epoll, const EpollItem& item, SettleCalls& calls) {
+void add_item(const model::Descriptor& epoll, const EpollItem& item, const DescriptorTable& table,
+              SettleCalls& calls) {
   trace::Script& script = *calls.script;
   Adding adding{item, script,
                 fmt::format("watch descriptor {} in epoll {}", item.number, epoll.number),
                 static_cast<u64>(epoll.number)};
   const u64 number = adding.number();
-  const model::Descriptor* holder = at_number(calls.process, item.number);
+  const model::Descriptor* holder = table.at(item.number);
   if (holder != nullptr && holder->open_file == item.open_file) {
     return add_at_number(adding, holder->close_on_exec);
   }
-  const auto source = static_cast<u64>(first_descriptor(calls.process, item.open_file)->number);
+  const auto source = static_cast<u64>(table.first_of(item.open_file)->number);
   if (holder == nullptr) {
     script.call(adding.what, SYS_dup3, {source, number, u64{O_CLOEXEC}});
     add_at_number(adding, true);
@@ -251,11 +253,12 @@ void add_item(const model::Descriptor& epoll, const EpollItem& item, SettleCalls
 void settle(const model::Descriptor& descriptor, RestoreContext& context, SettleCalls& calls) {
   const model::OpenFile& file = context.image.open_files[descriptor.open_file];
   const auto& items = std::get<Epoll>(context.image.resources[file.resource]).items;
+  const std::vector<DescriptorTable> holders = holders_of(context.image, descriptor.open_file);
   for (const bool fired : {true, false}) {
     for (const EpollItem& item : items) {
-      const model::Process* process = who_adds(context.image, descriptor.open_file, item);
-      if (process == nullptr || process->pid != calls.process.pid) continue;
-      if (has_fired(item) == fired) add_item(descriptor, item, calls);
+      const DescriptorTable* table = who_adds(holders, item);
+      if (table == nullptr || table->process().pid != calls.process.pid) continue;
+      if (has_fired(item) == fired) add_item(descriptor, item, *table, calls);
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include <set>
+#include <vector>
 
 #include "resource/follow.h"
 #include "resource/kinds.h"
@@ -54,9 +55,22 @@ void settle_descriptor(const model::Descriptor& descriptor, bool first_process,
   if (first_process) settle_owner(descriptor, context, calls);
 }
 
+// The open files that processes before this one have.
+std::vector<bool> seen_before(const model::Process& process, const model::Image& image) {
+  std::vector<bool> seen(image.open_files.size());
+  for (const model::Process& other : image.processes) {
+    if (other.pid == process.pid) break;
+    for (const model::Descriptor& descriptor : other.descriptors) {
+      seen[descriptor.open_file] = true;
+    }
+  }
+  return seen;
+}
+
 }  // namespace
 
 void settle(RestoreContext& context, SettleCalls& calls) {
+  const std::vector<bool> earlier = seen_before(calls.process, context.image);
   // Pidfds take their numbers first: an epoll instance may watch one.
   for (const bool pidfds : {true, false}) {
     std::set<model::OpenFileIndex> seen;
@@ -65,9 +79,7 @@ void settle(RestoreContext& context, SettleCalls& calls) {
       const model::OpenFile& file = context.image.open_files[descriptor.open_file];
       const auto& resource = context.image.resources[file.resource];
       if (std::holds_alternative<model::PidFd>(resource) != pidfds) continue;
-      const auto first = first_use(context.image, descriptor.open_file);
-      const bool first_process = first && first->process->pid == calls.process.pid;
-      settle_descriptor(descriptor, first_process, context, calls);
+      settle_descriptor(descriptor, !earlier[descriptor.open_file], context, calls);
     }
   }
   for (model::ResourceIndex i = 0; i < context.image.resources.size(); ++i) {

@@ -111,6 +111,9 @@ void add_contents(std::vector<Option>& table, CheckpointSettings& s) {
   table.push_back(
       {"", "save-none", "", "none of these: by name only (default)",
        always([&s](Value) { s.save_executable = s.save_private = s.save_shared = false; })});
+  table.push_back({"", "no-carry", "",
+                   "nor small files below /tmp, /dev/shm and /run, which else are carried",
+                   always([&s](Value) { s.carry_small = false; })});
 }
 
 void add_ptrace_rules(std::vector<Option>& table, CheckpointSettings& s) {

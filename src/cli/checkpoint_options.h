@@ -27,6 +27,7 @@ struct CheckpointSettings {
   format::DestinationOptions destination;
   format::WriteOptions write;
   bool save_executable = false, save_private = false, save_shared = false;
+  bool carry_small = true;
   int signal = 0;
   i64 time_limit_ms = -1;
   bool require_libcr = false;

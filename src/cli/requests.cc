@@ -33,6 +33,7 @@ Result<engine::CheckpointRequest> to_request(const CheckpointSettings& settings)
   request.save_executable = settings.save_executable;
   request.save_private = settings.save_private;
   request.save_shared = settings.save_shared;
+  request.carry_small = settings.carry_small;
   request.signal = settings.signal;
   request.time_limit_ms = settings.time_limit_ms;
   request.require_libcr = settings.require_libcr;

@@ -16,6 +16,15 @@ def saved(case, **how):
     return image, target.pid
 
 
+def saved_running(case, **how):
+    """The same of a program that ran on, and was killed later."""
+    target = idle(case, **how)
+    image = case.checkpoint(target.pid)
+    target.kill()
+    target.wait(60)
+    return image
+
+
 def resume(case, image, *options):
     """cr_restart with the job running: (its process, the job's pid). It is in its sleep again: a
     signal just before that call begins anew would be handled, and the sleep begun all the same."""
@@ -152,7 +161,7 @@ def missing_file(case):
 def file_sizes(case):
     """A file that has grown is cut back, unless --keep-file-sizes; -v tells, else nothing does."""
     data = case.file("data")
-    image, _ = saved(case, data=data)
+    image = saved_running(case, data=data)
     for options, size, told in (
             (["--keep-file-sizes", "-v"], 9, f"- {data} has grown from 5 to 9 bytes since it was saved"),
             (["-v"], 5, f"- cut back {data} from 9 to 5 bytes\n"), ([], 5, None)):
@@ -177,7 +186,7 @@ def file_sizes(case):
 def files_of_others(case):
     """all.log, to which another running job appends as well, keeps its lines; --truncate cuts it."""
     data = case.file("all.log")
-    image, _ = saved(case, data=data)
+    image = saved_running(case, data=data)
     append = "import sys, time\nf = open(sys.argv[1], 'a')\nf.write('other job\\n')\nf.flush()\n"
     mapped = ("import mmap, sys\nf = open(sys.argv[1], 'r+')\n"
               "m = mmap.mmap(f.fileno(), 0)\nf.close()\n")
@@ -201,6 +210,44 @@ def files_of_others(case):
         process.wait(60)
         other.kill()
         other.wait(60)
+
+
+def not_cut(case, image, data, why):
+    """A restart leaves what was appended to `data`, and -v says why; --truncate cuts it."""
+    with open(data, "a") as file:
+        file.write("line of another\n")
+    size = os.stat(data).st_size
+    process, pid = resume(case, image, "--no-restore-pid", "-v")
+    check(os.stat(data).st_size == size, f"{os.stat(data).st_size} bytes, not {size}")
+    check(f"{data} was not cut back from {size} to 5 bytes: {why}" in read(process.log), read(process.log))
+    os.kill(pid, signal.SIGKILL)
+    process.wait(60)
+    process, pid = resume(case, image, "--no-restore-pid", "--truncate", "-v")
+    check(os.stat(data).st_size == 5, f"--truncate: {os.stat(data).st_size} bytes, not 5")
+    os.kill(pid, signal.SIGKILL)
+    process.wait(60)
+
+
+def lines_after_kill(case):
+    """What was appended after --kill was not written by the job: it stays, though no process has
+    the file open any more."""
+    data = case.file("all.log")
+    image, _ = saved(case, data=data)
+    not_cut(case, image, data, "the checkpoint ended the processes")
+
+
+def writer_that_ended(case):
+    """Another process had the log open for writing at the checkpoint and has ended by the restart:
+    its lines stay."""
+    data = case.file("all.log")
+    other = case.start(["/usr/bin/python3", "-c", "import sys\nf = open(sys.argv[1], 'a')\n"
+                        "print('.', flush=True)\ninput()", data],
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other.stdout.read(1)
+    image = saved_running(case, data=data)
+    other.kill()
+    other.wait(60)
+    not_cut(case, image, data, "another process had it open for writing, too, when it was saved")
 
 
 LOSSES = """
@@ -307,5 +354,6 @@ def from_a_terminal(case):
 
 RESTART_CASES = [no_file, bad_files, pid_in_use, namespaces, ends_like_the_job, waits_for_a_stopped_job,
                  stop_and_cont, hooks, missing_file, file_sizes, files_of_others,
+                 lines_after_kill, writer_that_ended,
                  losses_are_told, from_descriptor, restart_summary,
                  from_a_terminal]

@@ -161,6 +161,86 @@ def cleaned_tmp(case):
     check(read_bytes(place + "/mapped")[100:101] == b"\7", "the mapping is not that of the file")
 
 
+def no_carry(case):
+    """--no-carry: small files below /tmp are named only, so that a restart misses them."""
+    if not case.folder.startswith("/tmp/"):
+        raise Skipped("the cases' folders are not below /tmp")
+    data = case.file("data")
+    target = idle(case, data=data)
+    image = case.checkpoint(target.pid, "--no-carry")
+    target.kill()
+    target.wait(60)
+    os.unlink(data)
+    done = case.commands.run("cr_restart", "--no-restore-pid", image, expect=2)
+    check(f"({data})" in done.stderr, done.stderr)
+
+
+TWO_NAMES = """
+import os, sys, time
+os.chdir(sys.argv[1])
+os.mkfifo("a", 0o600)
+os.link("a", "b")
+kept = [os.open(name, os.O_RDWR) for name in "ab"]
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def linked_fifo(case):
+    """A fifo open under two names: what is left of them is used and linked, what is another thing
+    by now is refused by name, before anything is made."""
+    place = case.file("place")
+    os.mkdir(place)
+    target = case.start(["/usr/bin/python3", "-c", TWO_NAMES, place], log="target.log")
+    until(lambda: "ready" in said_by(case, "target.log"), "the target is ready")
+    image = case.checkpoint_kill(target, target.pid)
+    a, b = os.path.join(place, "a"), os.path.join(place, "b")
+
+    def restarted(names):
+        process = case.restart(image, "--no-restore-pid")
+        pid = case.restarted_pid(process, "kept = [os.open")
+        links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+        check({a, b} <= set(links), f"open are {links}")
+        one, other = os.stat(a), os.stat(b)
+        check(one.st_ino == other.st_ino and one.st_nlink == 2, f"{names}: they are not one fifo")
+        os.kill(pid, signal.SIGKILL)
+        process.wait(60)
+
+    def refused(why):
+        before = sorted(os.listdir(place))
+        done = case.commands.run("cr_restart", "--no-restore-pid", image, expect=None)
+        check(done.returncode != 0 and why in done.stderr, f"not {why}: {done.stderr}")
+        check(sorted(os.listdir(place)) == before, f"{os.listdir(place)}, not {before}")
+    restarted("both are there")
+    inode = os.stat(b).st_ino
+    os.unlink(a)
+    restarted("one is gone")
+    check(os.stat(a).st_ino == inode, "the fifo that is left was not used")
+    os.unlink(a)
+    os.unlink(b)
+    restarted("both are gone")
+    os.unlink(b)
+    os.mkfifo(b)
+    refused(f"{a} and {b} were one fifo and are two things now")
+    os.unlink(b)
+    open(b, "w").close()
+    os.unlink(a)
+    refused(f"{b} was a fifo and is a regular file now")
+
+
+def fifo_without_permission(case):
+    """A fifo that could not be opened again is refused by the checkpoint already."""
+    if os.geteuid() == 0:
+        raise Skipped("root may open every fifo")
+    place = case.file("place")
+    os.mkdir(place)
+    target = case.start(["/usr/bin/python3", "-c", TWO_NAMES, place], log="target.log")
+    until(lambda: "ready" in said_by(case, "target.log"), "the target is ready")
+    os.chmod(os.path.join(place, "a"), 0)
+    done = case.commands.run("cr_checkpoint", "-f", case.new_image(), target.pid, expect=95)
+    check(f"cannot open both ends of {place}/a: Permission denied" in done.stderr, done.stderr)
+
+
 def directory_gone(case):
     """The working directory is gone: told before a process is made."""
     place = case.file("place")
@@ -268,5 +348,6 @@ def soft_limits(case):
     check(status_field(pid, "VmLck").split()[0] == "64", status_field(pid, "VmLck"))
 
 
-RESTARTABLE_CASES = [cleaned_tmp, directory_gone, inotify_unlinked, no_check_restart,
-                     permissions_taken, proc_directories, program_not_executable, soft_limits, thread_after_restart, pipeline_member]
+RESTARTABLE_CASES = [cleaned_tmp, no_carry, linked_fifo, fifo_without_permission, directory_gone,
+                     inotify_unlinked, no_check_restart, permissions_taken, proc_directories,
+                     program_not_executable, soft_limits, thread_after_restart, pipeline_member]

@@ -24,7 +24,7 @@ struct Reason {
 // The kernel's names for memory that has no file behind it that could be opened again.
 constexpr std::array kByPath = {
     Reason{"/SYSV", "System V shared memory cannot be saved yet",
-           "let the program use mmap(MAP_SHARED) or shm_open instead"},
+           "start it with a setting for POSIX or mapped shared memory, if it has one"},
     Reason{"/[aio]", "an asynchronous I/O context (io_setup) cannot be saved yet"},
     Reason{"anon_inode:[io_uring]", "rings of io_uring cannot be saved yet",
            "programs mostly have a switch for another backend (UV_USE_IO_URING=0 for node)"},
@@ -36,7 +36,7 @@ constexpr std::array kByPath = {
     Reason{"/i915", "memory of a graphics card cannot be saved"},
     Reason{"/dmabuf:", "memory shared with a device (dma-buf) cannot be saved"},
     Reason{"/anon_hugepage", "huge pages of hugetlbfs cannot be saved yet",
-           "transparent huge pages can: let the program use madvise(MADV_HUGEPAGE)"},
+           "start it with its huge pages switched off, if it can; transparent ones can be saved"},
     Reason{"[uprobes]", "the process is being traced by uprobes (perf, bpftrace)",
            "try again when that has ended"},
 };

@@ -68,6 +68,7 @@ class Builder : public resource::CaptureContext {
   bool in_image(Pid pid) override;
   std::vector<Pid> processes() override { return pids_; }
   bool has_peer(u64 pipe_inode, bool want_reader) override;
+  std::vector<std::string> links_of(const struct stat& object) override;
   u64 controlling_terminal(Pid pid) override;
 
  private:

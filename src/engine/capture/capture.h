@@ -17,6 +17,7 @@ struct CaptureOptions {
   bool save_executable = false;  // BLCR --save-exe: the program
   bool save_private = false;     // --save-private: files that are mapped privately
   bool save_shared = false;      // --save-shared: files that are mapped shared
+  bool carry_small = true;       // small files in places that are cleaned away; --no-carry: not
   // Inode numbers of pipes whose read end is the handle of a request of libcr. What comes through
   // it would not come after a restart: it is saved as something that is always readable.
   std::set<u64> request_handles = {};

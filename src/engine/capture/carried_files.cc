@@ -73,6 +73,7 @@ Result<void> carry_files(Builder& builder, const CaptureOptions& options) {
   for (const ResourceIndex index : wanted_files(builder.image, options)) {
     TRY(carry(builder, index, false));
   }
+  if (!options.carry_small) return {};
   u64 bytes = 0;
   for (const ResourceIndex index : passing_files(builder.image)) {
     bytes += std::get<model::RegularFile>(builder.image.resources[index]).identity.size;

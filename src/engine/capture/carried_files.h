@@ -10,8 +10,8 @@
 namespace stasis::capture {
 
 // Gives the content of the mapped files that `options` asks for to the image, and that of the small
-// files below /tmp, /dev/shm and /run (RegularFile::fallback). To be called when all
-// processes are in it.
+// files below /tmp, /dev/shm and /run (RegularFile::fallback; not with --no-carry). To be called
+// when all processes are in it.
 Result<void> carry_files(Builder& builder, const CaptureOptions& options);
 
 }  // namespace stasis::capture

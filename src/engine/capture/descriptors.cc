@@ -155,7 +155,8 @@ Result<void> Builder::capture_descriptors() {
         continue;
       }
       const model::ResourceIndex resource = TRY(resource_for(table.facts[i]));
-      image.open_files[index] = TRY(resource::capture_open_file(table.facts[i], resource));
+      image.open_files[index] =
+          TRY(resource::capture_open_file(table.facts[i], resource, image.resources[resource]));
       done[index] = true;
     }
   }
@@ -256,6 +257,18 @@ bool Builder::has_peer(u64 pipe_inode, bool want_reader) {
     }
   }
   return false;
+}
+
+std::vector<std::string> Builder::links_of(const struct stat& object) {
+  std::vector<std::string> links;
+  for (const ProcessDescriptors& table : descriptors_) {
+    for (const resource::FdFacts& facts : table.facts) {
+      if (facts.status.st_dev == object.st_dev && facts.status.st_ino == object.st_ino) {
+        links.push_back(facts.link);
+      }
+    }
+  }
+  return links;
 }
 
 u64 Builder::controlling_terminal(Pid pid) {

@@ -15,6 +15,7 @@
 #include "engine/writer.h"
 #include "format/destination.h"
 #include "notify/notify.h"
+#include "resource/writers.h"
 #include "trace/freeze.h"
 
 namespace stasis::engine {
@@ -90,7 +91,8 @@ class Attempt {
   std::optional<Writer> writer_;  // ends before what it uses
   Addressees at_once_, later_;    // get their signal when they have left libcr
   Addressees job_;                // all, where a callback may yet end it
-  std::vector<Pid> saved_;        // pids of the image, as we know them
+  resource::Writers other_writers_;
+  std::vector<Pid> saved_;  // pids of the image, as we know them
 };
 
 }  // namespace stasis::engine

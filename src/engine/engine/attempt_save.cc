@@ -4,11 +4,13 @@
 #include <stasis/handshake.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
 #include "base/sys.h"
 #include "capture/buffered_pages.h"
+#include "capture/other_writers.h"
 #include "engine/attempt.h"
 #include "engine/foresee.h"
 #include "engine/letting_go.h"
@@ -17,6 +19,28 @@
 #include "proc/status.h"
 
 namespace stasis::engine {
+namespace {
+
+// Whether the signal ends every process of the image without running any of its code first:
+// signal(7). One that is blocked somewhere is taken for one that does not.
+bool ends_all(int signal, const model::Image& image) {
+  const int number = std::abs(signal);
+  constexpr std::array kHarmless = {0,       SIGCHLD, SIGURG,  SIGWINCH, SIGCONT,
+                                    SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+  if (number == SIGKILL) return true;
+  if (std::ranges::find(kHarmless, number) != kHarmless.end()) return false;
+  const u64 bit = u64{1} << (number - 1);
+  return std::ranges::all_of(image.processes, [&](const model::Process& process) {
+    const bool handled = std::ranges::any_of(process.actions, [&](const auto& action) {
+      return action.signal == number && action.handler.value != 0;
+    });
+    return !handled && std::ranges::none_of(process.threads, [&](const model::Thread& thread) {
+      return (thread.blocked_signals & bit) != 0;
+    });
+  });
+}
+
+}  // namespace
 
 // Of requests that members have under way.
 std::set<u64> Attempt::handles() const {
@@ -32,6 +56,7 @@ capture::CaptureOptions Attempt::options() const {
   return {.save_executable = request_.save_executable,
           .save_private = request_.save_private,
           .save_shared = request_.save_shared,
+          .carry_small = request_.carry_small,
           .request_handles = handles()};
 }
 
@@ -97,6 +122,9 @@ Result<void> Attempt::address_signals() {
 Result<void> Attempt::capture() {
   captured_ = TRY(capture::capture(*freeze_, options()));
   captured_->image.origin.scope = static_cast<u32>(request_.scope);
+  captured_->image.origin.ended =
+      !handshake_->anybody() && ends_all(request_.signal, captured_->image);
+  capture::note_other_writers(captured_->image, other_writers_, saved_);
   set_aside(captured_->image, TRY(sys::fstat(destination_->fd())));
   note_control_blocks();
   note_lost_zombies();

@@ -3,6 +3,7 @@
 
 #include "base/guard.h"
 #include "capture/buffered_pages.h"
+#include "capture/other_writers.h"
 #include "capture/outside_pipes.h"
 #include "capture/outside_shares.h"
 #include "capture/remarks.h"
@@ -39,6 +40,8 @@ Result<void> Attempt::prepare() {
   TRY(open_destination());
   report_.notes = capture::remarks(TRY(members_.now()));
   if (request_.accepted) request_.accepted(TRY(members_.now()));
+  // It takes a look at all processes of the machine, so while everybody runs.
+  other_writers_ = capture::find_other_writers(TRY(members_.now()));
   TRY(gather());
   if (handshake_->anybody()) TRY(survey());
   note_outsiders(TRY(members_.now()));

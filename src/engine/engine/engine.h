@@ -38,9 +38,10 @@ struct CheckpointRequest {
   format::DestinationOptions destination;
   format::WriteOptions write;
   bool save_executable = false, save_private = false, save_shared = false;
-  int signal = 0;          // sent to every saved process afterwards; negative: before it runs on
-  i64 time_limit_ms = -1;  // for the whole checkpoint; the target goes on, ETIMEDOUT
-  Pid requester = 0;       // whom callbacks are told of; 0: this process
+  bool carry_small = true;  // small files below /tmp, /dev/shm and /run travel with the image
+  int signal = 0;           // sent to every saved process afterwards; negative: before it runs on
+  i64 time_limit_ms = -1;   // for the whole checkpoint; the target goes on, ETIMEDOUT
+  Pid requester = 0;        // whom callbacks are told of; 0: this process
   bool require_libcr = false;  // CR_ENOSUPPORT when a process has neither libcr nor a stub
   bool prohibit_self = false;  // EDEADLK when the requester is in the scope
   bool check_restart = true;   // refuse what could not be restarted here and now; else it is a note

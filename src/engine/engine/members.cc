@@ -102,10 +102,12 @@ Error refusal_of(const Obstacle& obstacle, const std::vector<Pid>& members) {
       obstacle.code,
       fmt::format("process {} {} process {}", proc::describe(obstacle.member),
                   traced ? "is already traced by" : "traces", proc::describe(obstacle.other)),
-      traced ? "A process can have only one tracer (a debugger, strace, another "
-               "checkpoint): end it first."
-             : "What a debugger or strace does to another process cannot be saved: end it "
-               "first, or leave it out (--ptracer-skip).");
+      traced
+          ? "A process can have only one tracer (a debugger, strace, another "
+            "checkpoint): end it, leave the process out (--ptraced-skip), or wait for the tracer "
+            "to detach (--ptraced-allow)."
+          : "What a debugger or strace does to another process cannot be saved: end it "
+            "first, or leave it out (--ptracer-skip).");
 }
 
 }  // namespace

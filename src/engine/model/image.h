@@ -32,6 +32,9 @@ struct Origin {
   u64 xcr0 = 0;                           // state components the kernel had enabled (x86)
   Bytes vdso;                             // the vdso's bytes; programs hold addresses inside it
   u32 scope = 0;                          // cr_scope_t of the request
+  // The checkpoint ended the processes by a signal before they ran on: what was written since was
+  // written by others, or by a restart of the image.
+  bool ended = false;
   u32 cpus = 0;  // CPUs online (sysconf); an affinity of just all of them is no choice. 0: unknown
 
   bool operator==(const Origin&) const = default;
@@ -51,6 +54,7 @@ struct Origin {
                       field("xcr0", &Origin::xcr0),
                       field("vdso", &Origin::vdso),
                       field("scope", &Origin::scope),
+                      optional_field("ended", &Origin::ended),
                       optional_field("cpus", &Origin::cpus)};
   }
 };

@@ -119,6 +119,7 @@ void forget_file(FileIdentity& identity) {
 void forget(Resource& resource) {
   if (auto* file = std::get_if<RegularFile>(&resource)) {
     forget(file->identity);
+    file->other_writers = false;  // of that moment
     if (file->deleted || file->content) forget_file(file->identity);
     if (file->deleted) file->path.clear();
   } else if (auto* directory = std::get_if<Directory>(&resource)) {

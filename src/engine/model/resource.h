@@ -24,6 +24,9 @@ struct RegularFile {
   std::optional<SpaceIndex> content;  // set iff the image carries the bytes
   // Carried only for where its name leads to nothing any more; else the file in place is it.
   bool fallback = false;
+  // A process outside the image had it open for writing, too, when it was saved; looked for only
+  // where the image writes by O_APPEND.
+  bool other_writers = false;
 
   bool operator==(const RegularFile&) const = default;
   static constexpr auto fields() {
@@ -32,7 +35,8 @@ struct RegularFile {
                       field("deleted", &RegularFile::deleted),
                       field("linkable", &RegularFile::linkable),
                       field("content", &RegularFile::content),
-                      optional_field("fallback", &RegularFile::fallback)};
+                      optional_field("fallback", &RegularFile::fallback),
+                      optional_field("other_writers", &RegularFile::other_writers)};
   }
 };
 
@@ -81,8 +85,8 @@ struct Terminal {
 struct Pipe {
   static constexpr std::string_view kKind = "pipe";
   u64 inode = 0;
-  std::string path;  // of a fifo; empty for a pipe
-  bool deleted = false;
+  std::string path;            // of a fifo, one that it still has if there is any; empty for a pipe
+  bool deleted = false;        // no name is left
   u32 mode = 0;                // st_mode
   u64 capacity = 0;            // F_GETPIPE_SZ, bytes
   std::vector<Bytes> packets;  // what was buffered; one element unless the pipe is in packet mode
@@ -254,14 +258,22 @@ struct OpenFile {
   i32 owner = 0;
   i32 signal = 0;  // F_GETSIG
   std::vector<FileLock> locks;
+  // Under which name it was opened and whether that name has been removed, where it is not that of
+  // the resource: of a fifo with several names.
+  std::string name;
+  bool name_removed = false;
 
   bool operator==(const OpenFile&) const = default;
   static constexpr auto fields() {
-    return std::tuple{
-        field("resource", &OpenFile::resource), field("flags", &OpenFile::flags),
-        field("offset", &OpenFile::offset),     field("owner_type", &OpenFile::owner_type),
-        field("owner", &OpenFile::owner),       field("signal", &OpenFile::signal),
-        field("locks", &OpenFile::locks)};
+    return std::tuple{field("resource", &OpenFile::resource),
+                      field("flags", &OpenFile::flags),
+                      field("offset", &OpenFile::offset),
+                      field("owner_type", &OpenFile::owner_type),
+                      field("owner", &OpenFile::owner),
+                      field("signal", &OpenFile::signal),
+                      field("locks", &OpenFile::locks),
+                      optional_field("name", &OpenFile::name),
+                      optional_field("name_removed", &OpenFile::name_removed)};
   }
 };
 

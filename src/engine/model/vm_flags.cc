@@ -42,7 +42,7 @@ constexpr VmFlag kFlags[] = {
     {"sl", kRestored, "mseal"},
     {"sd", kLeft, "soft-dirty: whoever tracks writes"},
     {"ht", kRefused, "huge pages of hugetlbfs cannot be saved yet",
-     "transparent huge pages can: let the program use madvise(MADV_HUGEPAGE)"},
+     "start it with its huge pages switched off, if it can; transparent ones can be saved"},
     {"um", kRefused, kUserfault},
     {"ui", kRefused, kUserfault},
     {"uw", kRefused, "writes there are watched by userfaultfd, which cannot be saved"},

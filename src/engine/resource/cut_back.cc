@@ -1,8 +1,11 @@
 // Whether and how far files are cut back.
 #include "resource/cut_back.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "base/sys.h"
 #include "proc/status.h"
@@ -21,6 +24,25 @@ const model::RegularFile* written_file(const model::Image& image, model::Resourc
     if (open_file.resource == index && may_write(open_file.flags)) return file;
   }
   return nullptr;
+}
+
+// Whether the image writes the file only at its end, wherever that is.
+bool is_only_appended(const model::Image& image, model::ResourceIndex index) {
+  return std::ranges::all_of(image.open_files, [&](const model::OpenFile& open_file) {
+    return open_file.resource != index || !may_write(open_file.flags) ||
+           (open_file.flags & O_APPEND) != 0;
+  });
+}
+
+// Why what was appended may be others' though none of them has the file open now.
+std::optional<std::string> earlier_writer(const model::Image& image, model::ResourceIndex index) {
+  if (!is_only_appended(image, index)) return std::nullopt;
+  if (std::get<model::RegularFile>(image.resources[index]).other_writers) {
+    return "another process had it open for writing, too, when it was saved";
+  }
+  if (image.origin.ended)
+    return "the checkpoint ended the processes, so that others wrote it, or a restart";
+  return std::nullopt;
 }
 
 int descriptor_for_writing(const model::Image& image, model::ResourceIndex index,
@@ -58,6 +80,8 @@ OtherWriters other_writers(const RestoreContext& context) {
           fmt::format("process {} has it open for writing, too", proc::describe(writer->second));
     } else if (is_open_for_writing(context.relocate(file.path))) {
       others[index] = "a process that cannot be seen from here has it open for writing, too";
+    } else if (auto earlier = earlier_writer(context.image, index)) {
+      others[index] = std::move(*earlier);
     }
   }
   return others;

@@ -43,7 +43,7 @@ std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
     return Refusal{facts.describe(),
                    "directories of /proc about a process cannot be opened again before "
                    "that process exists",
-                   "try again when the program has closed it"};
+                   "try again if it is open for a moment only; else only the program can close it"};
   }
   if (is_removed(facts)) return std::nullopt;
   const auto found = sys::lstat(facts.link);

@@ -14,7 +14,7 @@
 #include "resource/content.h"
 #include "resource/file_check.h"
 #include "resource/kinds.h"
-#include "resource/names.h"
+#include "resource/locate.h"
 #include "resource/path.h"
 #include "resource/proc_files.h"
 #include "resource/uses.h"
@@ -52,41 +52,12 @@ bool recognises(const FdFacts& facts) {
   return type != MQUEUE_MAGIC && type != SECRETMEM_MAGIC;
 }
 
-bool is_same_file(const std::string& path, const struct stat& wanted) {
-  const auto found = sys::lstat(path);
-  return found.ok() && found->st_dev == wanted.st_dev && found->st_ino == wanted.st_ino;
-}
-
-struct Located {
-  std::string path;
-  bool deleted = false;    // no name is left, as far as can be seen
-  bool elsewhere = false;  // it has a name, but nobody knows which
-};
-
-// A file unlinked under the name it was opened by may have another (link, then unlink; rename over
-// it on some filesystems).
-std::string other_name(const std::string& path, const struct stat& wanted) {
-  for (const std::string& candidate : names_of_inode(path, wanted.st_ino)) {
-    if (is_same_file(candidate, wanted)) return candidate;
-  }
-  return {};
-}
-
-Located locate(const FdFacts& facts) {
-  const LinkName name = split_link(facts.link);
-  if (!name.deleted || is_same_file(facts.link, facts.status)) return {facts.link};
-  if (facts.status.st_nlink == 0) return {name.path, true, false};
-  const std::string other = other_name(name.path, facts.status);
-  if (!other.empty()) return {other};
-  return {name.path, true, true};
-}
-
 std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
   if (is_about_a_process(facts.link)) {
     return Refusal{facts.describe(),
                    "files of /proc about a process cannot be opened again before "
                    "that process exists",
-                   "try again when the program has closed it"};
+                   "try again if it is open for a moment only; else only the program can close it"};
   }
   const Located located = locate(facts);
   if (!located.deleted && !is_same_file(located.path, facts.status)) {
@@ -99,7 +70,7 @@ std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext&) {
     return Refusal{facts.describe(),
                    "the file was removed under this name but has another one that "
                    "cannot be found",
-                   "give it its name back: ln"};
+                   give_back_name(facts)};
   }
   if (located.deleted && facts.duplicate) {
     const auto readable = open_for_capture(facts);

@@ -53,6 +53,8 @@ class CaptureContext {
   virtual bool in_image(Pid pid) = 0;
   // Whether some descriptor of the image other than `except` is the other end of this pipe inode.
   virtual bool has_peer(u64 pipe_inode, bool want_reader) = 0;
+  // What /proc shows as the names of all descriptors of the image that refer to this very object.
+  virtual std::vector<std::string> links_of(const struct stat& object) = 0;
   // The controlling terminal's device of the process (stat's tty_nr); 0 if none.
   virtual u64 controlling_terminal(Pid pid) = 0;
   // All processes of the image, for handlers that must search them; empty: only the one at hand.
@@ -157,8 +159,10 @@ Result<FdFacts> read_facts(Pid pid, int pidfd, int number);
 // All that speaks against saving the descriptor: nobody knows its kind, its handler's obstacle, or
 // its open file has something that cannot be had again (a lease). Disturbs nothing.
 std::vector<Refusal> obstacles(const FdFacts& facts, CaptureContext& context);
-// The open file itself: flags, offset, owner, signal, locks (processes are frozen).
-Result<model::OpenFile> capture_open_file(const FdFacts& facts, model::ResourceIndex resource);
+// The open file itself: flags, offset, owner, signal, locks (processes are frozen). `index` is that
+// of `resource`, to which it refers.
+Result<model::OpenFile> capture_open_file(const FdFacts& facts, model::ResourceIndex index,
+                                          const model::Resource& resource);
 
 // ------------------------------------------------------------------ files, for who maps them
 

@@ -40,7 +40,7 @@ std::optional<Refusal> queued_events(const FdFacts& facts) {
       fmt::format("{} bytes of file events wait in it that the program has not read; they "
                   "cannot be put back",
                   bytes),
-      "try again when the program has read them"};
+      "try again: a program that runs reads them soon"};
 }
 
 // The name that a watched file had, if the process holds it open and it has been removed.
@@ -61,7 +61,7 @@ Refusal lost_path(const FdFacts& facts, const proc::InotifyEntry& watch) {
             fmt::format("it watches {}, which has been removed, so that it could not be watched "
                         "again",
                         name),
-            "try again when the program watches it no more"};
+            "make it again under that name, and try again when the program watches the new one"};
   }
   return {facts.describe(),
           fmt::format("it watches inode {} of device {:x}, whose path could not be "

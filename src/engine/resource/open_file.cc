@@ -7,6 +7,7 @@
 
 #include "base/sys.h"
 #include "resource/handler.h"
+#include "resource/locate.h"
 #include "resource/locks.h"
 
 namespace stasis::resource {
@@ -47,6 +48,16 @@ Result<void> add_owner(const FdFacts& facts, model::OpenFile& file) {
   return {};
 }
 
+// A fifo is one thing under all its names; which of them was used, the descriptor shows.
+void add_name(const FdFacts& facts, const model::Resource& resource, model::OpenFile& file) {
+  const auto* pipe = std::get_if<model::Pipe>(&resource);
+  if (pipe == nullptr || pipe->path.empty()) return;
+  const LinkName name = name_opened(facts);
+  if (name.path == pipe->path && name.deleted == pipe->deleted) return;
+  file.name = name.path;
+  file.name_removed = name.deleted;
+}
+
 }  // namespace
 
 void add_locks(const FdFacts& facts, model::OpenFile& file) {
@@ -66,17 +77,19 @@ std::vector<Refusal> obstacles(const FdFacts& facts, CaptureContext& context) {
     refusals.push_back({facts.describe(),
                         "it holds a lease (F_SETLEASE), which cannot be taken "
                         "again with its state",
-                        "let the program give it up"});
+                        "only the program can give it up, in a callback if it uses libcr"});
   }
   return refusals;
 }
 
-Result<model::OpenFile> capture_open_file(const FdFacts& facts, model::ResourceIndex resource) {
+Result<model::OpenFile> capture_open_file(const FdFacts& facts, model::ResourceIndex index,
+                                          const model::Resource& resource) {
   model::OpenFile file;
-  file.resource = resource;
+  file.resource = index;
   file.flags = facts.info.flags & ~static_cast<u32>(O_CLOEXEC);
   file.offset = facts.info.position;
   file.locks = locks_of(facts);
+  add_name(facts, resource, file);
   if ((file.flags & O_PATH) == 0 && facts.duplicate) TRY(add_owner(facts, file));
   return file;
 }

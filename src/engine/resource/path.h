@@ -10,6 +10,8 @@ namespace stasis::resource {
 struct LinkName {
   std::string path;
   bool deleted = false;
+
+  bool operator==(const LinkName&) const = default;
 };
 LinkName split_link(const std::string& link);
 std::string directory_of(const std::string& path);  // "/" for "/x"; "" without a slash

@@ -25,9 +25,9 @@ std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext& context) {
   const Pid pid = facts.info.pidfd_pid;
   if (pid <= 0) {
     return Refusal{facts.describe(),
-                   "it is a pidfd of a process that has ended, which cannot be had "
+                   "it is a pidfd of a process that has ended, which cannot be made "
                    "again",
-                   "let the program close it"};
+                   "only the program can close it, in a callback if it uses libcr"};
   }
   if (context.in_image(pid)) return std::nullopt;
   return Refusal{facts.describe(),

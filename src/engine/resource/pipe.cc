@@ -14,17 +14,13 @@
 #include <array>
 #include <cerrno>
 
-#include "base/open.h"
 #include "base/sys.h"
-#include "resource/content.h"
-#include "resource/file_check.h"
+#include "resource/fifo.h"
 #include "resource/follow.h"
 #include "resource/kinds.h"
-#include "resource/path.h"
+#include "resource/locate.h"
 #include "resource/pipe_data.h"
-#include "resource/reopen.h"
 #include "resource/uses.h"
-#include "resource/work_folder.h"
 
 namespace stasis::resource {
 namespace {
@@ -60,6 +56,21 @@ bool is_external(const FdFacts& facts, CaptureContext& context) {
   return !other_end_is_gone(facts, reads);
 }
 
+std::optional<Refusal> obstacle(const FdFacts& facts, CaptureContext& context) {
+  if (!has_name(facts)) return std::nullopt;
+  const Located located = locate(facts, context.links_of(facts.status));
+  if (located.elsewhere) {
+    return Refusal{facts.describe(),
+                   "the fifo was removed under this name but has another one that cannot be found",
+                   give_back_name(facts)};
+  }
+  if (located.deleted || is_same_file(located.path, facts.status)) return std::nullopt;
+  return Refusal{facts.describe(),
+                 "its path leads to another file here, or to none: it was opened in another mount "
+                 "namespace, or something is mounted over it",
+                 ""};
+}
+
 std::string identity(const FdFacts& facts) {
   return fmt::format("pipe:{}:{}", facts.status.st_dev, facts.status.st_ino);
 }
@@ -71,11 +82,11 @@ Result<UniqueFd> read_end(const FdFacts& facts) {
 }
 
 Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
-  const LinkName name = has_name(facts) ? split_link(facts.link) : LinkName{};
+  const Located name = has_name(facts) ? locate(facts, context.links_of(facts.status)) : Located{};
   Pipe pipe;
   pipe.inode = facts.status.st_ino;
   pipe.path = name.path;
-  pipe.deleted = name.deleted && facts.status.st_nlink == 0;
+  pipe.deleted = name.deleted;
   pipe.mode = facts.status.st_mode;
   pipe.uid = facts.status.st_uid;
   pipe.gid = facts.status.st_gid;
@@ -138,34 +149,15 @@ void external_obstacles(const Pipe& pipe, model::OpenFileIndex index, const Rest
        "use --drop-pipe-data to go on without them"});
 }
 
-std::vector<Refusal> fifo_obstacles(const Pipe& pipe, const std::string& subject,
-                                    const RestoreContext& context) {
-  const std::string path = context.relocate(pipe.path);
-  const auto status = sys::stat(path);
-  if (status && !S_ISFIFO(status->st_mode)) {
-    return {{subject, fmt::format("{} was a fifo and is {} now", path, type_name(status->st_mode)),
-             "remove it, or put the fifo back"}};
-  }
-  if (status) {
-    const auto obstacle = reopen_obstacle(path, kBothEnds, S_IFIFO);
-    if (!obstacle) return {};
-    return {{subject, obstacle->message(), "check the permissions of the fifo", obstacle->code}};
-  }
-  const auto directory = sys::stat(directory_of(path));
-  if (directory) return {};
-  return {{subject, directory.error().message(), "make the directory again"}};
-}
-
 std::vector<Refusal> restore_obstacles(const model::Resource& resource,
                                        const RestoreContext& context) {
   const auto& pipe = std::get<Pipe>(resource);
   if (!pipe.external && pipe.path.empty()) return {};
-  if (!pipe.external && pipe.deleted) return {};
+  const model::ResourceIndex wanted = index_of(context.image, resource);
   if (!pipe.external) {
-    return fifo_obstacles(pipe, subject_of(context.image, resource, pipe.path), context);
+    return fifo_obstacles(wanted, subject_of(context.image, resource, pipe.path), context);
   }
   std::vector<Refusal> refusals;
-  const model::ResourceIndex wanted = index_of(context.image, resource);
   for (model::OpenFileIndex i = 0; i < context.image.open_files.size(); ++i) {
     if (context.image.open_files[i].resource == wanted) {
       external_obstacles(pipe, i, context, refusals);
@@ -202,41 +194,26 @@ Result<void> fill_fifo(int fd, const Pipe& pipe, const std::string& path) {
   const auto now = TRY(peek_pipe(fd));
   if (now == pipe.packets) return {};
   if (total_size(now) != 0) {
-    return fail(EBUSY, fmt::format("{} holds {} bytes of somebody else's", path, total_size(now)),
-                "empty the fifo first");
+    return fail(
+        EBUSY,
+        fmt::format("cannot fill the fifo {}: it holds {} other bytes", path, total_size(now)),
+        "a reader must take them out first: cat " + path);
   }
   return fill_pipe(fd, pipe.packets);
 }
 
-// The fifo, both ends at once: opening never waits for a peer.
-Result<UniqueFd> find_or_make_fifo(const Pipe& pipe, const std::string& path,
-                                   RestoreContext& context) {
-  const model::FileIdentity owner{.mode = pipe.mode, .uid = pipe.uid, .gid = pipe.gid};
-  if (pipe.deleted) {
-    const WorkFolder folder = TRY(WorkFolder::open(TRY(carried_file_directory(path))));
-    UniqueFd made = TRY(folder.removed_fifo(base_name(path)));
-    TRY(give_permissions(made.get(), owner, path, context));
-    return made;
-  }
-  if (!sys::lstat(path)) {
-    const WorkFolder folder = TRY(WorkFolder::open(directory_of(path)));
-    UniqueFd made = TRY(folder.new_fifo(base_name(path)));
-    TRY(give_permissions(made.get(), owner, path, context));
-    return made;
-  }
-  return sys::open_of_type(path, kBothEnds, S_IFIFO);
-}
-
 Result<void> open_fifo(model::ResourceIndex resource, const Pipe& pipe, RestoreContext& context) {
   const std::string path = context.relocate(pipe.path);
-  UniqueFd anchor = TRY(find_or_make_fifo(pipe, path, context));
+  UniqueFd anchor = TRY(find_or_make_fifo(resource, context));
   TRY(set_capacity(anchor.get(), pipe.capacity, path));
   TRY(fill_fifo(anchor.get(), pipe, path));
   context.made[{resource, "anchor"}] = std::move(anchor);
   return {};
 }
 
-Result<UniqueFd> open_end(model::ResourceIndex resource, u32 flags, RestoreContext& context) {
+// `named`: a descriptor of the name by which it is to be opened, or -1.
+Result<UniqueFd> open_end(model::ResourceIndex resource, u32 flags, int named,
+                          RestoreContext& context) {
   const int mode = access_mode(flags);
   const auto end = context.made.find({resource, mode == O_RDONLY ? "r" : "w"});
   // The ends as pipe(2) made them, if they still are to be had; a second open file of the same end
@@ -248,9 +225,12 @@ Result<UniqueFd> open_end(model::ResourceIndex resource, u32 flags, RestoreConte
       return sys::duplicate(end->second.get());
     }
   }
-  const auto anchor = context.made.find({resource, "anchor"});
-  const int through =
-      anchor != context.made.end() ? anchor->second.get() : context.made.at({resource, "r"}).get();
+  int through = named;
+  if (through < 0) {
+    const auto anchor = context.made.find({resource, "anchor"});
+    through = anchor != context.made.end() ? anchor->second.get()
+                                           : context.made.at({resource, "r"}).get();
+  }
   return sys::open(fd_path(through), static_cast<int>(flags & kOpenFlags));
 }
 
@@ -271,19 +251,19 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   if (!context.made.contains({open_file.resource, is_fifo ? "anchor" : "r"})) {
     TRY((is_fifo ? open_fifo : make_ends)(open_file.resource, pipe, context).context(subject));
   }
-  return open_end(open_file.resource, open_file.flags, context).context(subject);
+  const int named = is_fifo ? fifo_name_descriptor(index, context) : -1;
+  return open_end(open_file.resource, open_file.flags, named, context).context(subject);
 }
 
 }  // namespace
 
-const Handler kPipeHandler = {
-    .kind = Pipe::kKind,
-    .recognises = recognises,
-    .obstacle = [](const FdFacts&, CaptureContext&) { return std::optional<Refusal>(); },
-    .identity = identity,
-    .capture = capture,
-    .restore_obstacles = restore_obstacles,
-    .create = create,
-    .settle = nullptr};
+const Handler kPipeHandler = {.kind = Pipe::kKind,
+                              .recognises = recognises,
+                              .obstacle = obstacle,
+                              .identity = identity,
+                              .capture = capture,
+                              .restore_obstacles = restore_obstacles,
+                              .create = create,
+                              .settle = nullptr};
 
 }  // namespace stasis::resource

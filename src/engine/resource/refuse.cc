@@ -66,7 +66,7 @@ std::string what_it_is(const FdFacts& facts) {
 
 Refusal refuse_unknown(const FdFacts& facts) {
   return {facts.describe(), fmt::format("{} cannot be saved yet", what_it_is(facts)),
-          "let the program close it first"};
+          "only the program can close it, in a callback if it uses libcr"};
 }
 
 }  // namespace stasis::resource

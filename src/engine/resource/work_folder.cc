@@ -1,4 +1,4 @@
-// openat, mkfifoat, mkdirat and unlinkat in one opened directory.
+// openat, mkfifoat, mkdirat, linkat and unlinkat in one opened directory.
 #include "resource/work_folder.h"
 
 #include <fcntl.h>
@@ -32,11 +32,11 @@ std::string unforeseen(const std::string& name) {
   return fmt::format("{}.{:016x}", name, number);
 }
 
-// Tries `name` first, then names that nobody can have taken in advance.
+// Tries `name` first, then, if `any` will do, names that cannot have been taken in advance.
 template <class Make>
-Result<UniqueFd> under_a_free_name(const std::string& name, Make make) {
+Result<UniqueFd> under_a_free_name(const std::string& name, bool any, Make make) {
   auto made = make(name);
-  for (int i = 0; !made && made.error().code == EEXIST && i < kTries; ++i) {
+  for (int i = 0; any && !made && made.error().code == EEXIST && i < kTries; ++i) {
     made = make(unforeseen(name));
   }
   return made;
@@ -75,7 +75,7 @@ Result<UniqueFd> WorkFolder::file(const std::string& name, int flags) const {
   return fd;
 }
 
-Result<UniqueFd> WorkFolder::fifo(const std::string& name, bool keep) const {
+Result<UniqueFd> WorkFolder::fifo(const std::string& name) const {
   TRY(sys::check(::mkfifoat(fd_.get(), name.c_str(), 0600), "make the fifo", full(name)));
   // Both ends at once: opening never waits for a peer.
   UniqueFd fd = TRY(
@@ -83,8 +83,17 @@ Result<UniqueFd> WorkFolder::fifo(const std::string& name, bool keep) const {
   const struct stat made = TRY(sys::fstat(fd.get()));
   const bool ours = S_ISFIFO(made.st_mode) && made.st_uid == ::geteuid() && made.st_nlink == 1;
   if (!ours) return replaced(full(name));
-  if (!keep) TRY(remove(name, fd.get(), 0));
   return fd;
+}
+
+// By /proc's name for the descriptor, so that no path is followed; nothing is ever replaced.
+Result<UniqueFd> WorkFolder::link(int fd, const std::string& name) const {
+  TRY(sys::check(
+      ::linkat(AT_FDCWD, fd_path(fd).c_str(), fd_.get(), name.c_str(), AT_SYMLINK_FOLLOW),
+      "give the fifo a second name,", full(name)));
+  UniqueFd named = TRY(sys::open_at(fd_.get(), name, O_PATH | O_NOFOLLOW).context(path_));
+  if (!same_thing(TRY(sys::fstat(named.get())), TRY(sys::fstat(fd)))) return replaced(full(name));
+  return named;
 }
 
 Result<UniqueFd> WorkFolder::directory(const std::string& name, int flags) const {
@@ -104,19 +113,30 @@ Result<UniqueFd> WorkFolder::removed_file(const std::string& name, int flags) co
     if (fd) return fd;  // else the filesystem has no O_TMPFILE
     flags &= ~O_TMPFILE;
   }
-  return under_a_free_name(name, [&](const std::string& each) { return file(each, flags); });
-}
-
-Result<UniqueFd> WorkFolder::removed_fifo(const std::string& name) const {
-  return under_a_free_name(name, [&](const std::string& each) { return fifo(each, false); });
+  return under_a_free_name(name, true, [&](const std::string& each) { return file(each, flags); });
 }
 
 Result<UniqueFd> WorkFolder::removed_directory(const std::string& name, int flags) const {
-  return under_a_free_name(name, [&](const std::string& each) { return directory(each, flags); });
+  return under_a_free_name(name, true,
+                           [&](const std::string& each) { return directory(each, flags); });
 }
 
-Result<UniqueFd> WorkFolder::new_fifo(const std::string& name) const {
-  return fifo(name, true);
+Result<WorkFolder::Named> WorkFolder::new_fifo(const std::string& name, bool any) const {
+  std::string used;
+  UniqueFd fd = TRY(under_a_free_name(name, any, [&](const std::string& each) {
+    used = each;
+    return fifo(each);
+  }));
+  return Named{std::move(fd), std::move(used)};
+}
+
+Result<WorkFolder::Named> WorkFolder::second_name(int fd, const std::string& name, bool any) const {
+  std::string used;
+  UniqueFd named = TRY(under_a_free_name(name, any, [&](const std::string& each) {
+    used = each;
+    return link(fd, each);
+  }));
+  return Named{std::move(named), std::move(used)};
 }
 
 Result<void> give_permissions(int fd, const model::FileIdentity& saved, const std::string& name,

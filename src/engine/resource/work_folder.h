@@ -21,17 +21,26 @@ class WorkFolder {
   // Each: a new thing of mode 0600 (0700), opened with `flags`, whose name is gone again. The name
   // is `name` where that is free, else one that cannot be guessed.
   [[nodiscard]] Result<UniqueFd> removed_file(const std::string& name, int flags) const;
-  [[nodiscard]] Result<UniqueFd> removed_fifo(const std::string& name) const;
   [[nodiscard]] Result<UniqueFd> removed_directory(const std::string& name, int flags) const;
-  // A new fifo (mode 0600) that keeps its name, opened O_RDWR | O_NONBLOCK. EEXIST: name in use.
-  [[nodiscard]] Result<UniqueFd> new_fifo(const std::string& name) const;
+
+  // What keeps its name for now. EEXIST: the name is in use, unless `any` allows another one.
+  struct Named {
+    UniqueFd fd;
+    std::string name;
+  };
+  // A new fifo (mode 0600), opened O_RDWR | O_NONBLOCK.
+  [[nodiscard]] Result<Named> new_fifo(const std::string& name, bool any) const;
+  // One more name for the thing behind `fd`, opened by it with O_PATH.
+  [[nodiscard]] Result<Named> second_name(int fd, const std::string& name, bool any) const;
+  // Takes the name away again from the thing behind `fd`; it must be that.
+  [[nodiscard]] Result<void> remove(const std::string& name, int fd, int flags = 0) const;
 
  private:
   explicit WorkFolder(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
   [[nodiscard]] Result<UniqueFd> file(const std::string& name, int flags) const;
-  [[nodiscard]] Result<UniqueFd> fifo(const std::string& name, bool keep) const;
+  [[nodiscard]] Result<UniqueFd> fifo(const std::string& name) const;
+  [[nodiscard]] Result<UniqueFd> link(int fd, const std::string& name) const;
   [[nodiscard]] Result<UniqueFd> directory(const std::string& name, int flags) const;
-  [[nodiscard]] Result<void> remove(const std::string& name, int fd, int flags) const;
   [[nodiscard]] std::string full(const std::string& name) const { return path_ + "/" + name; }
 
   UniqueFd fd_;

@@ -50,12 +50,12 @@ void add_mappings(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid
 
 }  // namespace
 
-std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files) {
+std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files, const std::set<Pid>& except) {
   std::map<FileKey, Pid> writers;
   if (files.empty()) return writers;
   const auto all = sys::list_numbers("/proc");
   for (const Pid pid : all ? *all : std::vector<Pid>()) {
-    if (pid == ::getpid()) continue;
+    if (pid == ::getpid() || except.contains(pid)) continue;
     const Pid live = proc::live_thread(pid);
     add_descriptors(live, files, writers);
     add_mappings(live, files, writers);

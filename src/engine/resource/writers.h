@@ -14,9 +14,11 @@ namespace stasis::resource {
 
 using FileKey = std::pair<u64, u64>;  // st_dev, st_ino
 
+using Writers = std::map<FileKey, Pid>;
+
 // For each of `files` the first process that holds a descriptor for writing of it, or maps it
-// shared and writable; we are left out. Those of other users are seen by root only.
-std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files);
+// shared and writable; we and `except` are left out. Those of other users are seen by root only.
+Writers find_writers(const std::set<FileKey>& files, const std::set<Pid>& except = {});
 
 // Whether a process, seen or not, has the file at `path` open for writing: false if not, or if the
 // kernel does not tell us: another user's file, some filesystems, or we have it open so ourselves.

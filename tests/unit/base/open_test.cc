@@ -27,6 +27,15 @@ TEST_CASE("a path is opened only if it is what it is taken for") {
   CHECK(code(fifo, O_RDONLY | O_NOFOLLOW, S_IFREG) == ESTALE);
   CHECK(code("/dev/null", O_RDWR, S_IFREG) == ESTALE);
   CHECK(code(fifo, O_RDWR, S_IFIFO) == 0);
+  CHECK(code(fifo, O_RDONLY | O_NONBLOCK, S_IFIFO) == 0);
+  CHECK(code(file, O_RDWR, S_IFIFO) == ESTALE);
+  CHECK(code(folder, O_RDONLY, S_IFIFO) == ESTALE);
+  CHECK(code("/dev/null", O_RDWR, S_IFCHR) == 0);
+  CHECK(code("/dev/null", O_RDWR | O_NOFOLLOW, S_IFCHR) == 0);
+  CHECK(code("/dev/null", O_RDWR, S_IFBLK) == ESTALE);
+  CHECK(code("/dev/null", O_RDWR, S_IFIFO) == ESTALE);
+  CHECK(code(file, O_RDWR, S_IFCHR) == ESTALE);
+  CHECK(code(fifo, O_RDWR, S_IFCHR) == ESTALE);  // and becomes no reader or writer of it
   CHECK(code(folder, O_RDONLY, S_IFREG) == ESTALE);
   CHECK(code(folder, O_RDONLY, S_IFDIR) == 0);
   CHECK(code(file, O_RDONLY, S_IFDIR) == ESTALE);

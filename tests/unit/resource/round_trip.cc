@@ -89,6 +89,18 @@ bool FakeCapture::has_peer(u64 inode, bool want_reader) {
   return false;
 }
 
+std::vector<std::string> FakeCapture::links_of(const struct stat& object) {
+  std::vector<std::string> links;
+  for (const model::Descriptor& descriptor : image_.processes[0].descriptors) {
+    const auto status = sys::fstat(descriptor.number);
+    auto link = sys::read_link("/proc/self/fd/" + std::to_string(descriptor.number));
+    if (status && link && status->st_dev == object.st_dev && status->st_ino == object.st_ino) {
+      links.push_back(std::move(*link));
+    }
+  }
+  return links;
+}
+
 FdFacts facts_of(int number) {
   const auto pidfd = sys::pidfd_open(::getpid());
   REQUIRE(pidfd.ok());
@@ -139,7 +151,8 @@ Result<Saved> save(const std::vector<int>& numbers) {
       found =
           known.insert_or_assign(identity.empty() ? std::to_string(index) : identity, index).first;
     }
-    saved.image.open_files.push_back(TRY(capture_open_file(facts, found->second)));
+    saved.image.open_files.push_back(
+        TRY(capture_open_file(facts, found->second, saved.image.resources[found->second])));
   }
   return saved;
 }

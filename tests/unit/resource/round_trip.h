@@ -28,6 +28,7 @@ class FakeCapture : public CaptureContext {
   std::optional<model::OpenFileIndex> open_file(Pid pid, int number) override;
   bool in_image(Pid pid) override { return pid == ::getpid(); }
   bool has_peer(u64 inode, bool want_reader) override;
+  std::vector<std::string> links_of(const struct stat& object) override;
   u64 controlling_terminal(Pid) override { return 0; }
 
  private:

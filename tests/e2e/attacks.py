@@ -15,107 +15,13 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 
+import attack_images
+import attack_owners
+import attack_servers
+from attack_jobs import ALICE, BOB, Job, as_user, has_rights_of
 from cli_targets import check
-from harness import Commands, Failed, Report, Skipped, read, said, status_field, tids, until
-
-ALICE, BOB = 1001, 1002
-
-# Holds a file, one that is deleted, a fifo, and a pipe that sends signals; at SIGUSR1 it writes there.
-PROGRAM = """
-import fcntl, os, signal, sys, threading, time
-data = open("data", "a+")
-data.write("a line\\n")
-data.flush()
-gone = os.open("gone", os.O_RDWR | os.O_CREAT, 0o755)
-os.write(gone, b"#!/bin/sh\\nid\\n")
-os.unlink("gone")
-os.mkfifo("fifo")
-fifo = os.open("fifo", os.O_RDWR)
-out, into = os.pipe()
-fcntl.fcntl(out, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-signal.signal(signal.SIGUSR1, lambda *_: (os.write(into, b"x"), print("sent", flush=True)))
-threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
-print(gone, fifo, flush=True)
-while True:
-    time.sleep(1000)
-"""
-
-
-def as_user(uid):
-    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all"]
-
-
-def log_of(case, uid):
-    """Where the program's output goes: the user's own file, as he must be able to open it again."""
-    path = case.file("program.log")
-    with open(path, "w"):
-        os.chown(path, uid, uid)
-    return "program.log"
-
-
-class Job:
-    """A program of a user's, saved by him and killed."""
-
-    def __init__(self, case, uid=ALICE, saved_by=None):
-        if os.geteuid() != 0:
-            raise Skipped("only root can play several users")
-        self.case, self.uid = case, uid
-        os.chmod(case.folder, 0o755)
-        self.home = case.file("home")
-        os.mkdir(self.home)
-        os.chown(self.home, uid, uid)
-        self.program = case.start([*as_user(uid), "/usr/bin/python3", "-c", PROGRAM, case.name],
-                                  log=log_of(case, uid), cwd=self.home)
-        words = until(lambda: read(case.file("program.log")).split(), "the program is ready")
-        if not all(word.isdigit() for word in words):
-            raise Failed(f"the program says {words}")
-        self.gone, self.fifo = words
-        self.image = f"{self.home}/image"
-        command = [case.commands.path("cr_checkpoint"), "--kill", "-f", self.image,
-                   str(self.program.pid)]
-        saver = uid if saved_by is None else saved_by
-        done = subprocess.run((as_user(saver) if saver else []) + command, capture_output=True,
-                              text=True, timeout=60)
-        check(done.returncode == 0, f"cr_checkpoint: {done.stderr}")
-        self.program.wait(30)
-
-    def path(self, name):
-        return f"{self.home}/{name}"
-
-    def forged(self, *changes, owner=None):
-        image = f"{self.image}.forged"
-        tool = os.path.join(self.case.commands.build, "tests/e2e/imageedit")
-        subprocess.run([tool, self.image, image, *changes], check=True, timeout=60)
-        os.chown(image, *(self.uid if owner is None else owner,) * 2)
-        os.chmod(image, 0o400)
-        return image
-
-    def refused(self, image, *words, options=()):
-        done = self.case.commands.run("cr_restart", *options, image, expect=None, cwd="/")
-        check(done.returncode not in (0, 255) and done.returncode > 0,
-              f"cr_restart exits {done.returncode}: {done.stderr}")
-        for word in words:
-            check(word in done.stderr, f"not told: {word}: {done.stderr}")
-        return done
-
-    def restarted(self, image, *options):
-        restart = self.case.restart(image, *options, cwd="/")
-        return restart, self.case.restarted_pid(restart, self.case.name)
-
-
-def has_rights_of(pid, uid):
-    for tid in tids(pid):
-        for field in ("Uid", "Gid"):
-            ids = status_field(pid, field, tid).split()
-            check(ids == [str(uid)] * 4, f"thread {tid}: {field} {ids}")
-        groups = re.search(r"^Groups:(.*)$", read(f"/proc/{pid}/task/{tid}/status"), re.M).group(1)
-        check(groups.split() == [], f"thread {tid} has groups {groups}")
-        for field in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
-            check(int(status_field(pid, field, tid), 16) == 0, f"thread {tid} has {field}")
-
+from harness import Commands, Report, Skipped, read, until
 
 def users_own(case):
     """Root restarts what a user saved: every thread has his rights, every thing is his."""
@@ -273,85 +179,6 @@ def other_users_image(case):
     check(done.returncode != 0 and "user ids" in done.stderr, done.stderr)
 
 
-SERVER = """
-import os, sys, time
-log = open(sys.argv[2], "a+")
-log.write("x\\n")
-log.flush()
-if sys.argv[3] == "given":
-    os.chown(sys.argv[2], 1001, 1001)
-if os.fork() == 0:
-    os.setgroups([])
-    os.setresgid(1001, 1001, 1001)
-    os.setresuid(1001, 1001, 1001)
-    print("ready", flush=True)
-time.sleep(1000)
-"""
-
-
-def saved_server(case, log, given):
-    """The image, of root's, of a server whose worker is ALICE's and holds its log."""
-    if os.geteuid() != 0:
-        raise Skipped("only root can play several users")
-    os.chmod(case.folder, 0o755)
-    program = case.start(["/usr/bin/python3", "-c", SERVER, case.name, log, given],
-                         log=log_of(case, ALICE), cwd="/")
-    until(lambda: read(case.file("program.log")), "the program is ready")
-    image = case.file("image")
-    case.commands.run("cr_checkpoint", "--kill", "-f", image, program.pid)
-    program.wait(30)
-    return image
-
-
-def server_is_back(case, image):
-    restart = case.restart(image)
-    pid = case.restarted_pid(restart, case.name)
-    children = until(lambda: read(f"/proc/{pid}/task/{pid}/children").split(), "the worker is there")
-    has_rights_of(int(children[0]), ALICE)
-    check(status_field(pid, "Uid").split() == ["0"] * 4, said(restart))
-
-
-def several_users(case):
-    """A tree of several users: only out of an image of root's, files with the rights of the least."""
-    home = case.file("home")
-    os.mkdir(home)
-    os.chown(home, ALICE, ALICE)
-    image = saved_server(case, f"{home}/log", "given")
-    secret = case.file("secret")
-    with open(secret, "w") as file:
-        file.write("precious" * 10)
-    os.chmod(secret, 0o600)
-
-    os.rename(f"{home}/log", f"{home}/kept")
-    os.symlink(secret, f"{home}/log")
-    done = case.commands.run("cr_restart", image, expect=None)
-    check(done.returncode > 0 and "Permission denied" in done.stderr, done.stderr)
-    check(read(secret) == "precious" * 10, "root's file was changed")
-    os.rename(f"{home}/kept", f"{home}/log")
-
-    os.chown(image, ALICE, ALICE)
-    done = case.commands.run("cr_restart", image, expect=1)
-    check("user ids" in done.stderr, done.stderr)
-    os.chown(image, 0, 0)
-    server_is_back(case, image)
-
-
-def roots_log(case):
-    """A worker's log that only root may open comes back from a folder that is root's alone, and from
-    no other: there somebody could have put another file in its place."""
-    if os.geteuid() != 0:
-        raise Skipped("only root can play several users")
-    with tempfile.TemporaryDirectory(dir="/run") as alone:
-        os.chmod(alone, 0o755)
-        image = saved_server(case, f"{alone}/log", "kept")
-        os.chmod(f"{alone}/log", 0o600)
-        os.chmod(alone, 0o777)
-        done = case.commands.run("cr_restart", image, expect=13)
-        check("Permission denied" in done.stderr, done.stderr)
-        os.chmod(alone, 0o755)
-        server_is_back(case, image)
-
-
 def planted_destinations(case):
     """A stranger's fifo, link or temporary name where root saves to in a folder like /tmp."""
     if os.geteuid() != 0:
@@ -410,8 +237,9 @@ def set_user_id_command(case):
 
 CASES = [users_own, forged_ids, no_ids_for_nobody, strangers_image, out_of_a_pipe,
          deleted_set_id_file, link_in_place_of_file, forged_paths, missing_fifo,
-         made_in_roots_folder, signals_to_others, privileges, other_users_image, several_users, roots_log,
-         planted_destinations, set_user_id_command]
+         made_in_roots_folder, signals_to_others, privileges, other_users_image,
+         planted_destinations, set_user_id_command,
+         *attack_servers.CASES, *attack_images.CASES, *attack_owners.CASES]
 
 
 def main():

@@ -13,6 +13,7 @@
 
 #include "base/open.h"
 #include "base/sys.h"
+#include "resource/uses.h"
 
 namespace stasis::capture {
 namespace {
@@ -36,6 +37,40 @@ std::set<ResourceIndex> wanted_files(const model::Image& image, const CaptureOpt
   return wanted;
 }
 
+// Whether its holders have no more of it than its name (O_PATH), for which no right on the file is
+// asked: its contents are none of theirs.
+bool is_only_named(const model::Image& image, ResourceIndex index) {
+  const resource::FileUse use = resource::use_of(image, index);
+  const bool mapped = use.mapped_private || use.mapped_shared;
+  const auto runs_it = [&](const model::Process& each) { return each.executable == index; };
+  return use.open && !use.written && !use.read_only && !mapped &&
+         std::ranges::none_of(image.processes, runs_it);
+}
+
+// Whether no holder can have its contents, whatever it does with the descriptor. In doubt it can: a
+// group, and who stands in an access control list, see the group's bits.
+bool is_closed_to_holders(const model::Image& image, ResourceIndex index,
+                          const model::FileIdentity& identity) {
+  if ((identity.mode & (S_IRGRP | S_IROTH)) != 0) return false;
+  return std::ranges::all_of(image.processes, [&](const model::Process& process) {
+    const model::Credentials& who = process.credentials;
+    const auto holds = [&](const model::Descriptor& each) {
+      return image.open_files[each.open_file].resource == index;
+    };
+    if (std::ranges::none_of(process.descriptors, holds)) return true;
+    return who.permitted == 0 && std::ranges::find(who.uids, identity.uid) == who.uids.end();
+  });
+}
+
+// A deleted file of which the image has an O_PATH descriptor only comes back without contents.
+void forget_contents_of_others(model::Image& image) {
+  for (ResourceIndex i = 0; i < image.resources.size(); ++i) {
+    const auto* file = std::get_if<model::RegularFile>(&image.resources[i]);
+    if (file == nullptr || !file->content || !is_only_named(image, i)) continue;
+    if (is_closed_to_holders(image, i, file->identity)) image.spaces[*file->content].runs.clear();
+  }
+}
+
 // Files that a restart may find cleaned away.
 std::set<ResourceIndex> passing_files(const model::Image& image) {
   std::set<ResourceIndex> passing;
@@ -45,7 +80,8 @@ std::set<ResourceIndex> passing_files(const model::Image& image) {
       continue;
     const bool cleaned = std::ranges::any_of(
         kCleanedPlaces, [&](std::string_view place) { return file->path.starts_with(place); });
-    if (cleaned && file->identity.size <= kLargestUnasked) passing.insert(i);
+    if (!cleaned || file->identity.size > kLargestUnasked || is_only_named(image, i)) continue;
+    passing.insert(i);
   }
   return passing;
 }
@@ -70,6 +106,7 @@ Result<void> carry(Builder& builder, ResourceIndex index, bool fallback) {
 }  // namespace
 
 Result<void> carry_files(Builder& builder, const CaptureOptions& options) {
+  forget_contents_of_others(builder.image);
   for (const ResourceIndex index : wanted_files(builder.image, options)) {
     TRY(carry(builder, index, false));
   }

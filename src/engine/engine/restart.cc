@@ -81,9 +81,11 @@ std::vector<Refusal> obstacles(const resource::RestoreContext& context,
 
 // Files that were there no more and that a restart which failed has made.
 void remove_new_names(const resource::RestoreContext& context) {
-  const auto acting = resource::act_for_all(context);
-  if (!acting) return;
-  for (const std::string& name : context.new_names) (void)::unlink(name.c_str());  // gone is well
+  for (const auto& name : context.new_names) {
+    const auto acting = name.by_root ? Result<resource::Acting>(resource::Acting())
+                                     : resource::act_for_all(context);
+    if (acting) (void)::unlink(name.path.c_str());  // gone is well
+  }
 }
 
 }  // namespace

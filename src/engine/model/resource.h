@@ -91,7 +91,7 @@ struct Pipe {
   u64 capacity = 0;            // F_GETPIPE_SZ, bytes
   std::vector<Bytes> packets;  // what was buffered; one element unless the pipe is in packet mode
   bool external = false;       // nobody in the image holds the other end: follows cr_restart's
-  u32 uid = kUnknownId;        // of a fifo: st_uid, st_gid
+  u32 uid = kUnknownId;        // st_uid, st_gid
   u32 gid = kUnknownId;
 
   bool operator==(const Pipe&) const = default;
@@ -174,14 +174,17 @@ struct Memfd {
   u32 mode = 0;            // st_mode
   u32 huge_page_log2 = 0;  // 0: ordinary pages
   SpaceIndex content = 0;
+  u32 uid = kUnknownId;  // st_uid, st_gid
+  u32 gid = kUnknownId;
 
   bool operator==(const Memfd&) const = default;
   static constexpr auto fields() {
     return std::tuple{
-        field("name", &Memfd::name),      field("inode", &Memfd::inode),
-        field("size", &Memfd::size),      field("seals", &Memfd::seals),
-        field("mode", &Memfd::mode),      field("huge_page_log2", &Memfd::huge_page_log2),
-        field("content", &Memfd::content)};
+        field("name", &Memfd::name),       field("inode", &Memfd::inode),
+        field("size", &Memfd::size),       field("seals", &Memfd::seals),
+        field("mode", &Memfd::mode),       field("huge_page_log2", &Memfd::huge_page_log2),
+        field("content", &Memfd::content), optional_field("uid", &Memfd::uid),
+        optional_field("gid", &Memfd::gid)};
   }
 };
 

@@ -14,7 +14,6 @@
 
 #include "base/sys.h"
 #include "resource/path.h"
-#include "resource/work_folder.h"
 
 namespace stasis::resource {
 namespace {
@@ -46,18 +45,33 @@ void make_directories(const std::string& path) {
 }
 
 // A new file under its name; nobody's file is ever taken for it.
-Result<UniqueFd> make_named(const CarriedFile& file, RestoreContext& context) {
+Result<UniqueFd> open_named(const CarriedFile& file) {
+  if (file.making.by_root) {
+    const WorkFolder folder = TRY(WorkFolder::open_roots(directory_of(file.path)));
+    return folder.new_file(base_name(file.path), O_NOFOLLOW | file.flags);
+  }
   make_directories(file.path);
-  UniqueFd fd =
-      TRY(sys::open(file.path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | file.flags, 0600));
-  context.new_names.push_back(file.path);
+  return sys::open(file.path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | file.flags, 0600);
+}
+
+Result<UniqueFd> make_named(const CarriedFile& file, RestoreContext& context) {
+  UniqueFd fd = TRY(open_named(file));
+  context.new_names.push_back({file.path, file.making.by_root});
   context.notes.push_back(
       fmt::format("{} was gone and was made again from the context file", file.path));
   return fd;
 }
 
+// What root makes for others is written only where they cannot lead it: into their own file system
+// (FUSE) it would tell them what it holds.
+Result<WorkFolder> open_folder(const std::string& directory, bool by_root) {
+  if (by_root) return WorkFolder::open_roots(directory);
+  if (!usable(directory)) return fail(EACCES, directory + ": nothing may be made there");
+  return WorkFolder::open(directory);
+}
+
 Result<UniqueFd> make_in(const std::string& directory, const CarriedFile& file) {
-  const WorkFolder folder = TRY(WorkFolder::open(directory));
+  const WorkFolder folder = TRY(open_folder(directory, file.making.by_root));
   return folder.removed_file(base_name(file.path), file.flags | (file.anonymous ? O_TMPFILE : 0));
 }
 
@@ -71,12 +85,22 @@ Result<std::string> carried_file_directory(const std::string& path) {
               "set TMPDIR to a directory with room");
 }
 
+Result<WorkFolder> carried_file_folder(const std::string& path, bool by_root) {
+  if (!by_root) return WorkFolder::open(TRY(carried_file_directory(path)));
+  for (const std::string& directory : directories(path)) {
+    auto folder = open_folder(directory, true);
+    if (folder) return folder;
+  }
+  return fail(ENOENT, fmt::format("there is no directory of root's to make {} again in", path),
+              "set TMPDIR to one");
+}
+
 Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& context) {
   Result<UniqueFd> fd = fail(ENOENT, "no directory");
   if (file.named) fd = make_named(file, context);
   for (const std::string& directory : directories(file.path)) {
     if (fd) break;
-    if (usable(directory)) fd = make_in(directory, file);
+    fd = make_in(directory, file);
     if (!fd) continue;
     if (directory != directory_of(file.path)) {
       context.notes.push_back(fmt::format("{} was made again in {}", file.path, directory));
@@ -94,7 +118,7 @@ Result<UniqueFd> make_carried_file(const CarriedFile& file, RestoreContext& cont
 }
 
 Result<void> finish_carried_file(int fd, const CarriedFile& file, RestoreContext& context) {
-  TRY(give_permissions(fd, file.identity, file.path, context));
+  TRY(give_permissions(fd, file.identity, file.path, file.making, context));
   const i64 changed_ns = file.identity.mtime_ns;
   const struct timespec modified = {changed_ns / 1'000'000'000, changed_ns % 1'000'000'000};
   const struct timespec times[2] = {{0, UTIME_OMIT}, modified};

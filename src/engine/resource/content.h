@@ -5,6 +5,7 @@
 #include <string>
 
 #include "resource/handler.h"
+#include "resource/work_folder.h"
 
 namespace stasis::resource {
 
@@ -16,6 +17,7 @@ struct CarriedFile {
   bool named = false;            // keeps its name, and gets its directories back
   int flags = 0;  // O_NOFOLLOW, for the one open file that keeps the flags of its making
   model::SpaceIndex content = 0;
+  Making making = {};  // by root: only in directories of root's, or in memory
 };
 
 // An O_RDWR descriptor of a new file that holds the content; names are noted in the context.
@@ -26,6 +28,8 @@ Result<void> finish_carried_file(int fd, const CarriedFile& file, RestoreContext
 
 // Where make_carried_file would put it; ENOENT text when nowhere. Creates nothing.
 Result<std::string> carried_file_directory(const std::string& path);
+// It, opened. With `by_root` only a directory where nobody else can replace anything will do.
+Result<WorkFolder> carried_file_folder(const std::string& path, bool by_root);
 
 // Writes the data runs of a space into an empty file and gives it its size.
 Result<void> write_content(int fd, model::SpaceIndex space, RestoreContext& context);

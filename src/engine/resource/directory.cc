@@ -101,7 +101,7 @@ Result<UniqueFd> open_removed(const Directory& directory, const std::string& pat
   const WorkFolder folder = TRY(WorkFolder::open(TRY(carried_file_directory(path))));
   UniqueFd fd = TRY(folder.removed_directory(base_name(path), flags));
   if ((flags & O_PATH) == 0) {
-    TRY(give_permissions(fd.get(), directory.identity, directory.path, context));
+    TRY(give_permissions(fd.get(), directory.identity, directory.path, {}, context));
   }
   return fd;
 }

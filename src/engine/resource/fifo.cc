@@ -94,18 +94,31 @@ bool may_be_linked(const struct stat& status) {
 
 // ------------------------------------------------------------------ making
 
-// Gives the fifo behind `fd` one more name, for good or for a moment; the descriptor bears it.
-Result<UniqueFd> link_name(int fd, const LinkName& name, RestoreContext& context) {
-  const std::string directory =
-      name.deleted ? TRY(carried_file_directory(name.path)) : directory_of(name.path);
-  const WorkFolder folder = TRY(WorkFolder::open(directory));
+Result<UniqueFd> link_in(const WorkFolder& folder, int fd, const LinkName& name, bool by_root,
+                         RestoreContext& context) {
   WorkFolder::Named made = TRY(folder.second_name(fd, base_name(name.path), name.deleted));
   if (name.deleted) {
-    TRY(folder.remove(made.name, made.fd.get()));
+    TRY(folder.remove(made.name, made.fd.get(), 0, false));
   } else {
-    context.new_names.push_back(name.path);
+    context.new_names.push_back({name.path, by_root});
   }
   return std::move(made.fd);
+}
+
+// Gives the fifo behind `fd` one more name, for good or for a moment; the descriptor bears it. What
+// root makes gets names from root in root's folders only, elsewhere from its holder.
+Result<UniqueFd> link_name(model::ResourceIndex resource, int fd, const LinkName& name,
+                           RestoreContext& context) {
+  const bool by_root = context.rights.making_of(resource).by_root;
+  if (by_root) {
+    const auto folder = name.deleted ? carried_file_folder(name.path, true)
+                                     : WorkFolder::open_roots(directory_of(name.path));
+    if (folder) return link_in(*folder, fd, name, true, context);
+  }
+  const Acting acting = TRY(context.rights.act_for_holder(resource));
+  const auto folder = TRY(name.deleted ? carried_file_folder(name.path, false)
+                                       : WorkFolder::open(directory_of(name.path)));
+  return link_in(folder, fd, name, false, context);
 }
 
 // The fifo at a name that was found, for its name alone.
@@ -122,7 +135,7 @@ Result<void> give_names(model::ResourceIndex resource, const std::vector<LinkNam
   for (const LinkName& name : names) {
     if (context.made.contains({resource, role_of(name)})) continue;
     const bool there = !name.deleted && sys::lstat(name.path).ok();
-    auto named = there ? look_at(name.path, fifo) : link_name(fifo, name, context);
+    auto named = there ? look_at(name.path, fifo) : link_name(resource, fifo, name, context);
     if (!named && !name.deleted) return std::move(named).take_error();
     if (!named) {
       context.notes.push_back(fmt::format("{} shows another name in /proc than it did: {}",
@@ -134,33 +147,40 @@ Result<void> give_names(model::ResourceIndex resource, const std::vector<LinkNam
   return {};
 }
 
-Result<UniqueFd> make_fifo(const LinkName& name, const Pipe& pipe, const WorkFolder& folder,
-                           std::string& made_name, RestoreContext& context) {
-  WorkFolder::Named made = TRY(folder.new_fifo(base_name(name.path), name.deleted));
-  made_name = std::move(made.name);
-  if (!name.deleted) context.new_names.push_back(name.path);
+// Made under its first name, given the others, and rid of the first if that had been removed.
+Result<UniqueFd> make_in(const WorkFolder& folder, Making making, model::ResourceIndex resource,
+                         const std::vector<LinkName>& names, RestoreContext& context) {
+  const Pipe& pipe = fifo_of(resource, context);
+  const LinkName& first = names.front();
+  WorkFolder::Named made = TRY(folder.new_fifo(base_name(first.path), first.deleted));
+  if (!first.deleted) context.new_names.push_back({first.path, making.by_root});
   const model::FileIdentity owner{.mode = pipe.mode, .uid = pipe.uid, .gid = pipe.gid};
-  TRY(give_permissions(made.fd.get(), owner, name.path, context));
+  TRY(give_permissions(made.fd.get(), owner, first.path, making, context));
+  Result<void> named;
+  if (names.size() > 1) {
+    context.made[{resource, role_of(first)}] = TRY(sys::duplicate(made.fd.get()));
+    named = give_names(resource, names, made.fd.get(), context);
+  }
+  if (first.deleted) TRY(folder.remove(made.name, made.fd.get()));
+  TRY(std::move(named));
   return std::move(made.fd);
 }
 
-// Made under its first name, given the others, and rid of the first if that had been removed.
+// In a folder of his own its holder could put any fifo under the name: there it is his.
 Result<UniqueFd> make_with_names(model::ResourceIndex resource, const std::vector<LinkName>& names,
                                  RestoreContext& context) {
+  const Making making = context.rights.making_of(resource);
   const LinkName& first = names.front();
-  const std::string directory =
-      first.deleted ? TRY(carried_file_directory(first.path)) : directory_of(first.path);
-  const WorkFolder folder = TRY(WorkFolder::open(directory));
-  std::string made_name;
-  UniqueFd fifo = TRY(make_fifo(first, fifo_of(resource, context), folder, made_name, context));
-  Result<void> named;
-  if (names.size() > 1) {
-    context.made[{resource, role_of(first)}] = TRY(sys::duplicate(fifo.get()));
-    named = give_names(resource, names, fifo.get(), context);
+  if (first.deleted) {
+    return make_in(TRY(carried_file_folder(first.path, making.by_root)), making, resource, names,
+                   context);
   }
-  if (first.deleted) TRY(folder.remove(made_name, fifo.get()));
-  TRY(std::move(named));
-  return fifo;
+  if (making.by_root) {
+    const auto folder = WorkFolder::open_roots(directory_of(first.path));
+    if (folder) return make_in(*folder, making, resource, names, context);
+  }
+  const Acting acting = TRY(context.rights.act_for_holder(resource));
+  return make_in(TRY(WorkFolder::open(directory_of(first.path))), {}, resource, names, context);
 }
 
 }  // namespace
@@ -212,12 +232,19 @@ std::vector<Refusal> fifo_obstacles(model::ResourceIndex resource, const std::st
 
 Result<UniqueFd> find_or_make_fifo(model::ResourceIndex resource, RestoreContext& context) {
   const std::vector<LinkName> names = names_of(resource, context);
-  const auto there = std::ranges::find_if(
-      names, [](const LinkName& name) { return !name.deleted && sys::lstat(name.path).ok(); });
-  if (there == names.end()) return make_with_names(resource, names, context);
-  UniqueFd fifo = TRY(sys::open_of_type(there->path, O_RDWR | O_NONBLOCK, S_IFIFO));
-  if (names.size() > 1) TRY(give_names(resource, names, fifo.get(), context));
-  return fifo;
+  const auto is_there = [](const LinkName& name) {
+    return !name.deleted && sys::lstat(name.path).ok();
+  };
+  {
+    const Acting acting = TRY(context.rights.act_for_holder(resource));
+    const auto there = std::ranges::find_if(names, is_there);
+    if (there != names.end()) {
+      UniqueFd fifo = TRY(sys::open_of_type(there->path, O_RDWR | O_NONBLOCK, S_IFIFO));
+      if (names.size() > 1) TRY(give_names(resource, names, fifo.get(), context));
+      return fifo;
+    }
+  }
+  return make_with_names(resource, names, context);
 }
 
 int fifo_name_descriptor(model::OpenFileIndex index, const RestoreContext& context) {

@@ -132,7 +132,8 @@ CarriedFile carried(model::ResourceIndex resource, const RestoreContext& context
           .anonymous = file.linkable,
           .named = file.fallback,
           .flags = static_cast<int>(marks),
-          .content = *file.content};
+          .content = *file.content,
+          .making = context.rights.making_of(resource)};
 }
 
 Result<UniqueFd> open_carried(model::OpenFileIndex index, RestoreContext& context) {

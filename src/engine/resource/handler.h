@@ -106,7 +106,11 @@ struct RestoreContext {
   // unlinked. Keyed by resource and role.
   std::map<std::pair<model::ResourceIndex, std::string>, UniqueFd> made;
   // Files that were made under their names, to be removed if the restart fails.
-  std::vector<std::string> new_names = {};
+  struct NewName {
+    std::string path;
+    bool by_root = false;  // made by us, not by who holds it
+  };
+  std::vector<NewName> new_names = {};
   // What was done that the user should know though it is no failure, a sentence each.
   std::vector<std::string> notes = {};
   Rights rights = {};  // with whose rights paths are used

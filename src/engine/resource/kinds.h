@@ -22,6 +22,8 @@ extern const Handler kPidFdHandler;
 // The second half of making carried files (restore.cc): permissions and times, when all open files
 // are there.
 Result<void> finish_regular_file(model::ResourceIndex resource, RestoreContext& context);
+// Owner and permissions of a pipe, when all of its ends are there.
+Result<void> finish_pipe(model::ResourceIndex resource, RestoreContext& context);
 // The O_RDWR descriptor of a carried file or memfd, made on first use.
 Result<int> carried_descriptor(model::ResourceIndex resource, RestoreContext& context);
 Result<int> memfd_descriptor(model::ResourceIndex resource, RestoreContext& context);

@@ -17,6 +17,7 @@
 #include "resource/kinds.h"
 #include "resource/path.h"
 #include "resource/uses.h"
+#include "resource/work_folder.h"
 
 #ifndef F_SEAL_EXEC
 #define F_SEAL_EXEC 0x0020
@@ -56,6 +57,8 @@ Result<model::Resource> capture(const FdFacts& facts, CaptureContext& context) {
   memfd.inode = facts.status.st_ino;
   memfd.size = static_cast<u64>(facts.status.st_size);
   memfd.mode = facts.status.st_mode;
+  memfd.uid = facts.status.st_uid;
+  memfd.gid = facts.status.st_gid;
   memfd.huge_page_log2 = huge_page_log2(facts.duplicate.get());
   UniqueFd content = TRY(open_for_capture(facts));  // as O_PATH does not show the seals
   const int seals = TRY(
@@ -152,10 +155,9 @@ Result<void> seal_memfd(model::ResourceIndex resource, bool mapped, RestoreConte
   const auto have =
       static_cast<u32>(TRY(sys::check(::fcntl(fd, F_GET_SEALS), "look at", memfd->name)));
   const std::string subject = fmt::format("memfd {}", memfd->name);
-  const struct stat status = TRY(sys::fstat(fd));
-  if (status.st_mode != memfd->mode) {
-    TRY(sys::check(::fchmod(fd, memfd->mode & 07777), "set the permissions of", subject));
-  }
+  const Acting acting = TRY(context.rights.act_to_make(resource));
+  const model::FileIdentity owner{.mode = memfd->mode, .uid = memfd->uid, .gid = memfd->gid};
+  TRY(give_permissions(fd, owner, subject, context.rights.making_of(resource), context));
   if ((have & wanted) == wanted) return {};
   TRY(sys::check(::fcntl(fd, F_ADD_SEALS, static_cast<int>(wanted & ~have)), "seal", subject));
   return {};

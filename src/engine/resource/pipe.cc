@@ -28,7 +28,6 @@ namespace {
 using model::Pipe;
 
 constexpr u32 kOpenFlags = O_ACCMODE | O_NONBLOCK | O_DIRECT | O_APPEND;
-constexpr int kBothEnds = O_RDWR | O_NONBLOCK;  // of a fifo, in its place
 constexpr u32 kLargeFile = 0100000;             // the kernel's O_LARGEFILE; glibc's is 0 on 64 bits
 
 bool recognises(const FdFacts& facts) {
@@ -256,6 +255,15 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
 }
 
 }  // namespace
+
+Result<void> finish_pipe(model::ResourceIndex resource, RestoreContext& context) {
+  const auto* pipe = std::get_if<Pipe>(&context.image.resources[resource]);
+  const auto made = context.made.find({resource, "r"});
+  if (pipe == nullptr || made == context.made.end()) return {};
+  const model::FileIdentity owner{.mode = pipe->mode, .uid = pipe->uid, .gid = pipe->gid};
+  return give_permissions(made->second.get(), owner, name_of(*pipe),
+                          context.rights.making_of(resource), context);
+}
 
 const Handler kPipeHandler = {.kind = Pipe::kKind,
                               .recognises = recognises,

@@ -50,13 +50,6 @@ Result<void> set_state(int fd, model::OpenFileIndex index, const RestoreContext&
 
 // ------------------------------------------------------------------ with whose rights
 
-// Acts as who holds the resource, the first if there are several; as before where nobody decided.
-Result<Acting> act_for(model::ResourceIndex resource, const RestoreContext& context) {
-  const auto& holders = context.rights.resources;
-  if (resource >= holders.size() || holders[resource].empty()) return Acting();
-  return Acting::as(holders[resource].front());
-}
-
 // The other holders, who must all be able to open it themselves.
 std::span<const Identity> others(model::ResourceIndex resource, const RestoreContext& context) {
   const auto& holders = context.rights.resources;
@@ -70,13 +63,14 @@ bool has_path_only(const model::Resource& resource) {
   return (file != nullptr && !file->content) || (directory != nullptr && !directory->deleted);
 }
 
-// What `open` opens as the first holder, provided that it opens the same as each of the others: a
-// path that was changed meanwhile must not give one of them what only another one had.
+// What `open` opens as the first holder (or makes as who makes it), provided that it opens the same
+// as each of the others: a path that was changed meanwhile must not give one of them what only
+// another one had.
 template <class Open>
 Result<UniqueFd> open_as_holders(model::ResourceIndex resource, RestoreContext& context,
                                  Open open) {
   const auto once = [&]() -> Result<UniqueFd> {
-    const Acting acting = TRY(act_for(resource, context));
+    const Acting acting = TRY(context.rights.act_to_make(resource));
     return open();
   };
   UniqueFd first = TRY(once());
@@ -121,7 +115,9 @@ Result<UniqueFd> open_to_map(model::ResourceIndex resource, bool writable_shared
                              RestoreContext& context) {
   const model::Resource& what = context.image.resources[resource];
   if (std::holds_alternative<model::Memfd>(what)) {
-    return open_made(TRY(memfd_descriptor(resource, context)), writable_shared);
+    UniqueFd fd = TRY(open_made(TRY(memfd_descriptor(resource, context)), writable_shared));
+    TRY(seal_memfd(resource, false, context));
+    return fd;
   }
   const auto& file = std::get<model::RegularFile>(what);
   if (!file.content) {
@@ -153,7 +149,7 @@ std::vector<Refusal> obstacles_of(const RestoreContext& context, bool lasting_on
         if (std::ranges::find(all, refusal) == all.end()) all.push_back(std::move(refusal));
       }
     };
-    check(act_for(i, context));
+    check(context.rights.act_for_holder(i));
     for (const Identity& other : others(i, context)) check(Acting::as(other));
   }
   return all;
@@ -175,7 +171,7 @@ void prefer_files_in_place(model::Image& image, const RestoreContext& context) {
   for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
     auto* file = std::get_if<model::RegularFile>(&image.resources[i]);
     if (file == nullptr || !file->content || file->deleted) continue;
-    const auto acting = act_for(i, context);
+    const auto acting = context.rights.act_for_holder(i);
     if (!acting) continue;
     if (file->fallback) {
       // What may not be looked at is not gone: opening it says so.
@@ -212,9 +208,10 @@ Result<Restored> create_open_files(RestoreContext& context) {
   TRY(check_process_locks(restored, context));
   const auto count = static_cast<model::ResourceIndex>(context.image.resources.size());
   for (model::ResourceIndex i = 0; i < count; ++i) {
-    const Acting acting = TRY(act_for(i, context));
+    const Acting acting = TRY(context.rights.act_to_make(i));
     TRY(cut_back(i, writers, restored, context));
     TRY(finish_regular_file(i, context));
+    TRY(finish_pipe(i, context));
     TRY(seal_memfd(i, false, context));
   }
   // An end of a pipe that we kept would be a reader or writer that the image did not have.

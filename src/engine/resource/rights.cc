@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <optional>
 
 #include "base/sys.h"
 
@@ -126,8 +128,56 @@ NamedThing named(const model::Resource& resource) {
   return {};
 }
 
+// The saved owner of what is made again without a path; nullopt: it has a path, or has no owner.
+std::optional<u32> owner_of_made(const model::Resource& resource) {
+  if (const auto* file = std::get_if<model::RegularFile>(&resource)) {
+    return file->content ? std::optional(file->identity.uid) : std::nullopt;
+  }
+  if (const auto* memfd = std::get_if<model::Memfd>(&resource)) return memfd->uid;
+  if (const auto* pipe = std::get_if<model::Pipe>(&resource)) {
+    return pipe->external ? std::nullopt : std::optional(pipe->uid);
+  }
+  return std::nullopt;
+}
+
+// What belongs to the only user who holds it, but for root, is made by that user; what only root
+// holds by root as ever. `least`: see above.
+bool is_made_by_root(const model::Resource& resource, const std::vector<Identity>& least) {
+  const auto owner = owner_of_made(resource);
+  if (!owner || least.empty()) return false;
+  const u32 first = least.front().uid;
+  const bool one_user =
+      std::ranges::all_of(least, [&](const Identity& each) { return each.uid == first; });
+  return !one_user || (first != 0 && owner != first);
+}
+
+bool are_several_users(const std::vector<Identity>& holders) {
+  return std::ranges::any_of(holders,
+                             [&](const Identity& each) { return each.uid != holders.front().uid; });
+}
+
 bool only_root_changes(const struct stat& status) {
   return status.st_uid == 0 && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+bool only_root_replaces(const struct stat& status) {
+  return only_root_changes(status) || (status.st_uid == 0 && (status.st_mode & S_ISVTX) != 0);
+}
+
+// The thing at an absolute path, reached without any link through folders that `may_be`.
+Result<UniqueFd> walk(const std::string& path, bool (*may_be)(const struct stat& folder)) {
+  const Error refused = fail(EPERM, path + ": not only root can change what is there");
+  if (!path.starts_with('/')) return refused;
+  UniqueFd at = TRY(sys::open("/", O_PATH | O_DIRECTORY));
+  for (size_t start = 1; start < path.size();) {
+    if (!may_be(TRY(sys::fstat(at.get())))) return refused;
+    const size_t end = std::min(path.find('/', start), path.size());
+    const std::string name = path.substr(start, end - start);
+    if (name == "..") return refused;
+    if (!name.empty()) at = TRY(sys::open_at(at.get(), name, O_PATH | O_NOFOLLOW));
+    start = end + 1;
+  }
+  return at;
 }
 
 }  // namespace
@@ -149,15 +199,35 @@ const Identity* Rights::only() const {
   return same ? &first : nullptr;
 }
 
+Making Rights::making_of(size_t resource) const {
+  return resource < making.size() ? making[resource] : Making();
+}
+
+Result<Acting> Rights::act_for_holder(size_t resource) const {
+  if (resource >= resources.size() || resources[resource].empty()) return Acting();
+  return Acting::as(resources[resource].front());
+}
+
+Result<Acting> Rights::act_to_make(size_t resource) const {
+  return making_of(resource).by_root ? Acting::as(ours) : act_for_holder(resource);
+}
+
 Rights rights_of(const model::Image& image, const Identity& ours, bool honour_capabilities,
                  bool trusted) {
-  Rights rights{.resources = {}, .processes = identities_of(image, ours, honour_capabilities)};
+  Rights rights{.resources = {},
+                .making = {},
+                .ours = ours,
+                .processes = identities_of(image, ours, honour_capabilities)};
   for (model::ResourceIndex i = 0; i < image.resources.size(); ++i) {
     std::vector<Identity> holders;
     for (size_t p = 0; p < image.processes.size(); ++p) {
       if (holds(image, image.processes[p], i)) holders.push_back(rights.processes[p]);
     }
-    holders = least(holders.empty() ? rights.processes : std::move(holders));
+    if (holders.empty()) holders = rights.processes;
+    Making making{.by_root = false, .several_users = are_several_users(holders)};
+    holders = least(std::move(holders));
+    making.by_root = trusted && ours.uid == 0 && is_made_by_root(image.resources[i], holders);
+    rights.making.push_back(making);
     const bool all_root =
         std::ranges::all_of(holders, [](const Identity& each) { return each.uid == 0; });
     if (trusted && ours.uid == 0 && !all_root) {
@@ -170,20 +240,17 @@ Rights rights_of(const model::Image& image, const Identity& ours, bool honour_ca
 }
 
 bool is_roots_alone(const std::string& path, u64 device, u64 inode) {
-  if (!path.starts_with('/')) return false;
-  auto at = sys::open("/", O_PATH | O_DIRECTORY);
-  for (size_t start = 1; at && start < path.size();) {
-    const auto folder = sys::fstat(at->get());
-    if (!folder || !only_root_changes(*folder)) return false;
-    const size_t end = std::min(path.find('/', start), path.size());
-    const std::string name = path.substr(start, end - start);
-    if (name == "..") return false;
-    if (!name.empty()) at = sys::open_at(at->get(), name, O_PATH | O_NOFOLLOW);
-    start = end + 1;
-  }
+  const auto at = walk(path, only_root_changes);
   if (!at) return false;
   const auto found = sys::fstat(at->get());
   return found && found->st_dev == device && found->st_ino == inode && !S_ISLNK(found->st_mode);
+}
+
+Result<UniqueFd> open_roots_folder(const std::string& path) {
+  UniqueFd folder = TRY(walk(path, only_root_replaces));
+  const struct stat status = TRY(sys::fstat(folder.get()));
+  if (S_ISDIR(status.st_mode) && only_root_replaces(status)) return folder;
+  return fail(EPERM, path + ": it is no directory of root's");
 }
 
 Result<Acting> Acting::as(const Identity& identity) {

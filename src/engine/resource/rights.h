@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "base/unique_fd.h"
 #include "model/image.h"
 
 namespace stasis::resource {
@@ -27,15 +28,33 @@ struct Identity {
 };
 Result<Identity> own_identity();
 
+class Acting;
+
+// How a thing is made again that no path leads to (contents, a memfd, a pipe). Who owns a thing may
+// do more than a descriptor allows: change its permissions and open it once more.
+struct Making {
+  // Only in root's image: we make it and give it to its saved owner; its holders get descriptors
+  // with the saved access modes. Else its first holder makes it, with rights of his own.
+  bool by_root = false;
+  bool several_users = false;  // processes of several users hold it
+};
+
 // Whose rights the resources of one image are used with. Empty: everywhere our own.
 struct Rights {
   // Of each resource: whoever holds it, the less privileged ones if holders differ. All of them
-  // must be able to open what has a path; what is made belongs to the first.
+  // must be able to open what has a path.
   std::vector<std::vector<Identity>> resources;
+  std::vector<Making> making;       // of each resource
+  Identity ours;                    // what we were when it was decided
   std::vector<Identity> processes;  // for working directories
 
   // The one identity of all processes, if there is only one.
   [[nodiscard]] const Identity* only() const;
+  [[nodiscard]] Making making_of(size_t resource) const;
+  // Acts as the first holder of the resource, with whose rights its path is looked up; and as who
+  // makes it. As before where nobody decided.
+  [[nodiscard]] Result<Acting> act_for_holder(size_t resource) const;
+  [[nodiscard]] Result<Acting> act_to_make(size_t resource) const;
 };
 
 // `ours` is what we are; capabilities of a process count only as far as we have them, and not at
@@ -47,6 +66,10 @@ Rights rights_of(const model::Image& image, const Identity& ours, bool honour_ca
 // Whether the path leads, without any link, through directories that only root can change to a
 // thing with this device and inode.
 bool is_roots_alone(const std::string& path, u64 device, u64 inode);
+
+// A descriptor (O_PATH) of the directory at `path`, reached without any link through directories of
+// root's in which nobody else can replace what is there: others may not write, or only as in /tmp.
+Result<UniqueFd> open_roots_folder(const std::string& path);
 
 // While it lives, this thread acts as somebody. Not being able to return ends the program.
 class Acting {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,17 +54,23 @@ Error replaced(const std::string& name) {
 }  // namespace
 
 Result<WorkFolder> WorkFolder::open(const std::string& path) {
-  return WorkFolder(TRY(sys::open(path, O_PATH | O_DIRECTORY)), path == "/" ? "" : path);
+  return WorkFolder(TRY(sys::open(path, O_PATH | O_DIRECTORY)), path == "/" ? "" : path, false);
+}
+
+Result<WorkFolder> WorkFolder::open_roots(const std::string& path) {
+  return WorkFolder(TRY(open_roots_folder(path)), path == "/" ? "" : path, true);
 }
 
 // Somebody who may write here could take our name and put another thing under it; that one would
 // be his own to remove, in a directory of his.
-Result<void> WorkFolder::remove(const std::string& name, int fd, int flags) const {
+Result<void> WorkFolder::remove(const std::string& name, int fd, int flags, bool is_last) const {
   struct stat there = {};
   TRY(sys::check(::fstatat(fd_.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW), "look up",
                  full(name)));
   if (!same_thing(there, TRY(sys::fstat(fd)))) return replaced(full(name));
   TRY(sys::check(::unlinkat(fd_.get(), name.c_str(), flags), "remove", full(name)));
+  // In /tmp anybody may have given it a second name (sysctl fs.protected_hardlinks=0).
+  if (roots_ && is_last && TRY(sys::fstat(fd)).st_nlink != 0) return replaced(full(name));
   return {};
 }
 
@@ -139,8 +146,15 @@ Result<WorkFolder::Named> WorkFolder::second_name(int fd, const std::string& nam
   return Named{std::move(named), std::move(used)};
 }
 
+Result<UniqueFd> WorkFolder::new_file(const std::string& name, int flags) const {
+  return sys::open_at(fd_.get(), name, O_RDWR | O_CREAT | O_EXCL | O_NOCTTY | flags, 0600)
+      .context(path_);
+}
+
 Result<void> give_permissions(int fd, const model::FileIdentity& saved, const std::string& name,
-                              RestoreContext& context) {
+                              Making making, RestoreContext& context) {
+  // A default access control list of the folder would let others in by the group's bits.
+  if (making.by_root) (void)::fremovexattr(fd, "system.posix_acl_access");  // most have none
   struct stat now = TRY(sys::fstat(fd));
   const bool known = saved.uid != model::kUnknownId && saved.gid != model::kUnknownId;
   if (known && (now.st_uid != saved.uid || now.st_gid != saved.gid)) {
@@ -148,12 +162,18 @@ Result<void> give_permissions(int fd, const model::FileIdentity& saved, const st
     if (::fchown(fd, saved.uid, saved.gid) != 0) (void)::fchown(fd, ~uid_t{0}, saved.gid);
     now = TRY(sys::fstat(fd));
     if (now.st_uid != saved.uid || now.st_gid != saved.gid) {
+      if (making.by_root && making.several_users) {
+        return fail(EPERM, fmt::format("{} belonged to {}:{}, which cannot be restored here, and "
+                                       "processes of several users hold it",
+                                       name, saved.uid, saved.gid));
+      }
       note_once(context, fmt::format("{} belonged to {}:{} and belongs to {}:{} now", name,
                                      saved.uid, saved.gid, now.st_uid, now.st_gid));
     }
   }
   u32 mode = saved.mode & 07777;
-  const bool same_user = known && now.st_uid == saved.uid && now.st_uid == ::geteuid();
+  const bool same_user =
+      known && now.st_uid == saved.uid && now.st_uid == ::geteuid() && !making.by_root;
   u32 allowed = kSetIds;
   if (!same_user || (saved.mode & S_IFMT) == 0) allowed = 0;
   if (now.st_gid != saved.gid) allowed &= ~static_cast<u32>(S_ISGID);

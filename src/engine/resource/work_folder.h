@@ -17,6 +17,8 @@ class WorkFolder {
  public:
   // Symbolic links on the way are followed with the rights of whoever acts (resource/rights.h).
   static Result<WorkFolder> open(const std::string& path);
+  // Only one in which nobody but root can replace anything (open_roots_folder).
+  static Result<WorkFolder> open_roots(const std::string& path);
 
   // Each: a new thing of mode 0600 (0700), opened with `flags`, whose name is gone again. The name
   // is `name` where that is free, else one that cannot be guessed.
@@ -32,11 +34,16 @@ class WorkFolder {
   [[nodiscard]] Result<Named> new_fifo(const std::string& name, bool any) const;
   // One more name for the thing behind `fd`, opened by it with O_PATH.
   [[nodiscard]] Result<Named> second_name(int fd, const std::string& name, bool any) const;
-  // Takes the name away again from the thing behind `fd`; it must be that.
-  [[nodiscard]] Result<void> remove(const std::string& name, int fd, int flags = 0) const;
+  // Takes the name away again from the thing behind `fd`; it must be that, and in a folder of
+  // root's have no other name, but if others are known (`is_last` false).
+  [[nodiscard]] Result<void> remove(const std::string& name, int fd, int flags = 0,
+                                    bool is_last = true) const;
+  // A new file (mode 0600) that keeps its name. EEXIST: name in use.
+  [[nodiscard]] Result<UniqueFd> new_file(const std::string& name, int flags) const;
 
  private:
-  explicit WorkFolder(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  WorkFolder(UniqueFd fd, std::string path, bool roots)
+      : fd_(std::move(fd)), path_(std::move(path)), roots_(roots) {}
   [[nodiscard]] Result<UniqueFd> file(const std::string& name, int flags) const;
   [[nodiscard]] Result<UniqueFd> fifo(const std::string& name) const;
   [[nodiscard]] Result<UniqueFd> link(int fd, const std::string& name) const;
@@ -45,12 +52,14 @@ class WorkFolder {
 
   UniqueFd fd_;
   std::string path_;  // for messages
+  bool roots_ = false;
 };
 
 // Owner, group and permissions of something that was made again, by its descriptor. Set-id bits
 // come back only where the file belongs again to whom it belonged and that is who acts; what could
-// not be given back becomes a note.
+// not be given back becomes a note. EPERM: the owner cannot be given, and several users hold what
+// we made for them.
 Result<void> give_permissions(int fd, const model::FileIdentity& saved, const std::string& name,
-                              RestoreContext& context);
+                              Making making, RestoreContext& context);
 
 }  // namespace stasis::resource

@@ -14,6 +14,7 @@
 #include "proc/fdinfo.h"
 #include "proc/maps.h"
 #include "proc/status.h"
+#include "resource/path.h"
 #include "resource/uses.h"
 
 namespace stasis::resource {
@@ -48,6 +49,24 @@ void add_mappings(Pid pid, const std::set<FileKey>& files, std::map<FileKey, Pid
   }
 }
 
+bool writes_itself(const FileKey& file) {
+  std::map<FileKey, Pid> ours;
+  add_descriptors(::getpid(), {file}, ours);
+  return !ours.empty();
+}
+
+// Asks for a read lease, which is granted where no process writes (fcntl(2)), and gives it back: 0,
+// or the errno. Who opens the file for writing in the moment that we hold it waits for us, and the
+// kernel tells us by a signal: one that is ignored.
+int lease_refused(int fd, const std::string& name) {
+  const auto chosen = sys::check(::fcntl(fd, F_SETSIG, SIGURG), "choose a signal for", name);
+  if (!chosen) return chosen.error().code;
+  const auto lease = sys::check(::fcntl(fd, F_SETLEASE, F_RDLCK), "take a lease on", name);
+  if (!lease) return lease.error().code;
+  (void)::fcntl(fd, F_SETLEASE, F_UNLCK);  // else it ends with the descriptor
+  return 0;
+}
+
 }  // namespace
 
 std::map<FileKey, Pid> find_writers(const std::set<FileKey>& files, const std::set<Pid>& except) {
@@ -69,15 +88,18 @@ bool is_open_for_writing(const std::string& path) {
   const auto status = sys::fstat(fd->get());
   if (!status) return false;
   // One of our own descriptors (cr_restart >>all.log) would be taken for another process's.
-  std::map<FileKey, Pid> ours;
-  add_descriptors(::getpid(), {key_of(*status)}, ours);
-  if (!ours.empty()) return false;
-  // A read lease is granted where nobody writes (fcntl(2)). Who opens the file for writing in the
-  // moment that we hold it waits for us, and the kernel tells us by a signal: one that is ignored.
-  if (!sys::check(::fcntl(fd->get(), F_SETSIG, SIGURG), "choose a signal for", path)) return false;
-  const auto lease = sys::check(::fcntl(fd->get(), F_SETLEASE, F_RDLCK), "take a lease on", path);
-  if (lease) (void)::fcntl(fd->get(), F_SETLEASE, F_UNLCK);  // else it ends with the descriptor
-  return !lease && lease.error().code == EAGAIN;
+  if (writes_itself(key_of(*status))) return false;
+  return lease_refused(fd->get(), path) == EAGAIN;
+}
+
+bool may_be_open_for_writing(int fd) {
+  const auto status = sys::fstat(fd);
+  if (!status) return true;
+  const auto again = sys::open(fd_path(fd), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const int refused = again ? lease_refused(again->get(), "the image") : again.error().code;
+  if (refused == 0) return false;
+  if (refused == EAGAIN && !writes_itself(key_of(*status))) return true;
+  return !find_writers({key_of(*status)}).empty();
 }
 
 }  // namespace stasis::resource

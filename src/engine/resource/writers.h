@@ -24,4 +24,7 @@ Writers find_writers(const std::set<FileKey>& files, const std::set<Pid>& except
 // kernel does not tell us: another user's file, some filesystems, or we have it open so ourselves.
 bool is_open_for_writing(const std::string& path);
 
+// The same for root, of a descriptor of ours that only reads: also where only /proc tells.
+bool may_be_open_for_writing(int fd);
+
 }  // namespace stasis::resource

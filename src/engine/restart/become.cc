@@ -5,13 +5,16 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/sys.h"
 #include "resource/restore.h"
 #include "restart/empty.h"
 #include "restart/layout.h"
+#include "restart/passes.h"
 
 namespace stasis::restart {
 namespace {
@@ -43,6 +46,18 @@ Result<void> execute(BuildState& state, size_t member) {
   return {};
 }
 
+// Whether a process will be another user than we are, and than who makes it was. (One whose image
+// is not trusted is that user already and has one.)
+bool needs_session_keyring(const BuildState& state, size_t member) {
+  const Member& plan = state.family.members[member];
+  if (!state.options.trusted || ::geteuid() != 0 || plan.role != Role::kProcess) return false;
+  const std::vector<u32>& uids = state.process(member).credentials.uids;
+  if (std::ranges::all_of(uids, [](u32 uid) { return uid == 0; })) return false;
+  if (member == 0) return true;
+  return state.family.members[plan.maker].role != Role::kProcess ||
+         state.process(plan.maker).credentials.uids != uids;
+}
+
 }  // namespace
 
 int executable_of(resource::RestoreContext& context, const model::Process& process) {
@@ -62,6 +77,9 @@ Result<void> settle_in(BuildState& state, size_t member) {
   }
   if (plan.keeps_program) {
     note_program(state, member, "it shares memory with processes that run another one");
+  }
+  if (needs_session_keyring(state, member)) {
+    TRY(leave_session_keyring(state.born.at(member)).context(fmt::format("process {}", plan.id)));
   }
   if (!plan.regions.empty()) {
     TRY(create_shared_regions(state.born.at(member), state.context.image, plan.regions));

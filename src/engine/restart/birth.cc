@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/personality.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "base/sys.h"
@@ -113,6 +115,14 @@ bool is_user(const resource::Identity& user) {
   return std::ranges::count(uids, user.uid) == 3 && std::ranges::count(gids, user.gid) == 3;
 }
 
+// The session keyring is inherited, as descriptors are, and whoever holds it may read its keys: a
+// user's program gets an empty one of its own, as by pam_keyinit(8).
+bool leave_session_keyring() {
+  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) != -1) return true;
+  // No keyrings; or a filter that forbids them, to the program as well.
+  return sys::last_code() == ENOSYS || sys::last_code() == EPERM;
+}
+
 // 0, or why it cannot become the user. Who is that user already (with a capability of the file
 // cr_restart, say) may not set ids, and need not.
 int become(const resource::Identity& user) {
@@ -121,7 +131,8 @@ int become(const resource::Identity& user) {
                     ::syscall(SYS_setresgid, user.gid, user.gid, user.gid) == 0 &&
                     ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 &&
                     ::syscall(SYS_setresuid, user.uid, user.uid, user.uid) == 0 &&
-                    keep_only_what_makes_ids() && ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0;
+                    leave_session_keyring() && keep_only_what_makes_ids() &&
+                    ::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0;
   return done ? 0 : sys::last_code();
 }
 

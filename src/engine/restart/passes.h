@@ -80,6 +80,9 @@ Result<void> rebuild_memory(BuildState& state, size_t process);
 // the process: owners of descriptors (F_SETOWN), timers and limits are asked for with the right
 // ids. An image that is not root's takes everything at once and keeps nothing of ours.
 Result<void> take_rights(BuildState& state, size_t process);
+// A session keyring of its own, as ours holds keys of ours. To be called before there are threads:
+// each would get another one.
+Result<void> leave_session_keyring(Target& target);
 // Capabilities and all that is left, and then the working directory, which is looked up with them.
 Result<void> finish_rights(BuildState& state, size_t process);
 

@@ -1,7 +1,10 @@
 // When a process that is being built becomes the user it was.
 #include <fmt/format.h>
+#include <linux/keyctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+
+#include <cerrno>
 
 #include "base/sys.h"
 #include "proc/status.h"
@@ -49,6 +52,17 @@ Result<void> take_rights(BuildState& state, size_t index) {
   }
   if (own_namespace) return {};
   return run_in_all(state, index, ids_script(saved, now));
+}
+
+Result<void> leave_session_keyring(Target& target) {
+  const auto ours = sys::raw("look for", "a session keyring", SYS_keyctl, KEYCTL_GET_KEYRING_ID,
+                             static_cast<long>(KEY_SPEC_SESSION_KEYRING), 0L);
+  // No keyrings; or a filter that forbids them, to the program as well.
+  if (!ours && (ours.error().code == ENOSYS || ours.error().code == EPERM)) return {};
+  trace::Script script;
+  script.call("begin a session keyring", SYS_keyctl, {u64{KEYCTL_JOIN_SESSION_KEYRING}, u64{0}});
+  TRY(target.run(script));
+  return {};
 }
 
 Result<void> finish_rights(BuildState& state, size_t index) {

@@ -3,21 +3,28 @@
 
 #include <fmt/format.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <pwd.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <sstream>
 
 #include "base/sys.h"
+#include "resource/writers.h"
 
 namespace stasis::restart {
 namespace {
 
 constexpr size_t kIds = 4;          // real, effective, saved, filesystem
 constexpr u32 kNoChange = ~u32{0};  // to setresuid(2): leave it as it is
+// Not chown: who made the image may have it open still, and write another one into it afterwards.
+constexpr const char* kMakeCopy = "install -o root -m 400 IMAGE COPY";
 
 std::string name_of(const model::Process& process) {
   const std::string name = process.threads.empty() ? "" : process.threads.front().name;
@@ -88,16 +95,40 @@ class Judge {
       return refuse("the image", "others than its owner may write it",
                     "chmod go-w, if you know that it is what it was");
     }
-    if (source_.owner == 0 && source_.is_file) return;
     // What root pipes in has no owner that could be asked for: it gets root's own ids or none.
-    if (source_.owner == 0) return judge_pipe_of_root();
+    if (source_.owner == 0 && !source_.is_file) return judge_pipe_of_root();
+    if (source_.owner != 0) return judge_users(source_.owner);
+    if (source_.open_for_writing) {
+      return refuse("the image",
+                    "another process has it open for writing: what is restarted need not be what "
+                    "was looked at",
+                    std::string("look at a copy and restart that: ") + kMakeCopy);
+    }
+    if (source_.forgeable_owner) judge_forgeable();
+  }
+
+  // Its one user is not known to have made it, but nor is the owner of a user's image there.
+  void judge_forgeable() {
+    const auto& processes = image_.processes;
+    const u32 user = processes.empty() ? 0 : processes.front().credentials.uids.front();
+    const bool one_user = std::ranges::all_of(processes, [&](const model::Process& process) {
+      return all_are(process.credentials.uids, user);
+    });
+    if (user != 0 && one_user) return judge_users(user);
+    refuse("the image",
+           "its file system is mounted nosuid: that root owns it there may be anybody's word, and "
+           "it asks for the rights of root or of several users",
+           std::string("if you know that it is what it says, restart a copy: ") + kMakeCopy);
+  }
+
+  void judge_users(u32 user) {
     trust_.full = false;
     trust_.honour_capabilities = false;
-    const auto groups = groups_of_(source_.owner);
+    const auto groups = groups_of_(user);
     for (const model::Process& process : image_.processes) {
-      check_one_user(process, source_.owner);
+      check_one_user(process, user);
       check_no_privilege(process);
-      check_groups(process, groups);
+      check_groups(process, user, groups);
     }
   }
 
@@ -124,8 +155,9 @@ class Judge {
         name_of(process),
         fmt::format("it ran with the user ids {}, but {}", fmt::join(who.uids, " "), whose(user)),
         caller_.effective == 0
-            ? "restart it as that user (su), or chown the image to root if you know that it is "
-              "what it says"
+            ? std::string("restart it as that user (su), or look at a copy and, if it is what it "
+                          "says, restart that: ") +
+                  kMakeCopy
             : "restart it as that user");
   }
 
@@ -139,18 +171,19 @@ class Judge {
            "");
   }
 
-  void check_groups(const model::Process& process, const std::optional<std::vector<u32>>& groups) {
+  void check_groups(const model::Process& process, u32 user,
+                    const std::optional<std::vector<u32>>& groups) {
     const model::Credentials& who = process.credentials;
     std::vector<u32> wanted = who.gids;
     wanted.insert(wanted.end(), who.groups.begin(), who.groups.end());
     // A user whom the database does not know has the group of his own number only.
-    const std::vector<u32> allowed = groups ? *groups : std::vector<u32>{source_.owner};
+    const std::vector<u32> allowed = groups ? *groups : std::vector<u32>{user};
     for (const u32 group : wanted) {
       if (std::ranges::find(allowed, group) != allowed.end()) continue;
-      return refuse(name_of(process),
-                    fmt::format("it belonged to group {}, of which user {} is no member", group,
-                                source_.owner),
-                    "restart it as that user (su)");
+      return refuse(
+          name_of(process),
+          fmt::format("it belonged to group {}, of which user {} is no member", group, user),
+          "restart it as that user (su)");
     }
   }
 
@@ -161,12 +194,33 @@ class Judge {
   Trust trust_;
 };
 
+// A namespace of one user id (unshare -r) has nobody to protect from anybody.
+bool knows_several_users() {
+  const auto map = sys::read_file("/proc/self/uid_map");
+  u64 inside = 0, outside = 0, count = 0;
+  return !map || !(std::istringstream(*map) >> inside >> outside >> count) || count != 1;
+}
+
+// Mounted nosuid by whoever does not believe what it says: a stick, FUSE, another machine's disk.
+// What tmpfs says is the kernel's own word; /tmp and /dev/shm are mounted so everywhere.
+bool has_forgeable_owner(int fd) {
+  struct statvfs mount = {};
+  struct statfs about = {};
+  if (::fstatvfs(fd, &mount) != 0 || ::fstatfs(fd, &about) != 0) return true;
+  return (mount.f_flag & ST_NOSUID) != 0 && about.f_type != TMPFS_MAGIC && knows_several_users();
+}
+
 }  // namespace
 
 ImageSource source_of(int fd) {
   const auto status = sys::fstat(fd);
   if (!status) return {.is_file = false, .owner = ~u32{0}, .mode = 0};
-  return {.is_file = S_ISREG(status->st_mode), .owner = status->st_uid, .mode = status->st_mode};
+  ImageSource source{
+      .is_file = S_ISREG(status->st_mode), .owner = status->st_uid, .mode = status->st_mode};
+  if (::geteuid() != 0 || source.owner != 0 || !source.is_file) return source;
+  source.open_for_writing = resource::may_be_open_for_writing(fd);
+  source.forgeable_owner = has_forgeable_owner(fd);
+  return source;
 }
 
 Caller this_caller() {

@@ -20,6 +20,8 @@ struct ImageSource {
   bool is_file = false;  // a regular file; else a pipe or a socket, whose maker counts as owner
   u32 owner = 0;
   u32 mode = 0;
+  bool open_for_writing = false;  // by another process, as far as root can know
+  bool forgeable_owner = false;   // its file system says whatever somebody else made it say
 };
 ImageSource source_of(int fd);
 

@@ -51,6 +51,34 @@ TEST_CASE("a resource is opened with the rights of the least privileged holder")
   CHECK(rights.only() == nullptr);
 }
 
+TEST_CASE("what root's image holds for others than its owner is made by root") {
+  const Identity root{.uid = 0, .gid = 0, .groups = {}, .capabilities = 7};
+  const auto by_root = [&](u32 owner, bool content, bool trusted) {
+    model::Image image = server();
+    for (model::Resource& each : image.resources) {
+      auto& file = std::get<model::RegularFile>(each);
+      file.identity.uid = owner;
+      if (content) file.content = 0;
+    }
+    const Rights rights = rights_of(image, root, true, trusted);
+    std::vector<bool> all;
+    for (size_t i = 0; i < image.resources.size(); ++i) {
+      all.push_back(rights.making_of(i).by_root);
+    }
+    return all;
+  };
+  // Held by root, root and Alice, all three, Alice.
+  CHECK(by_root(0, true, true) == std::vector{false, true, true, true});
+  CHECK(by_root(kAlice, true, true) == std::vector{false, false, true, false});
+  CHECK(by_root(model::kUnknownId, true, true) == std::vector{false, true, true, true});
+  CHECK(by_root(0, false, true) == std::vector<bool>(4));
+  CHECK(by_root(0, true, false) == std::vector<bool>(4));
+  const Rights rights = rights_of(server(), root, true, true);
+  CHECK_FALSE(rights.making_of(0).several_users);
+  CHECK(rights.making_of(1).several_users);
+  CHECK_FALSE(rights.making_of(3).several_users);
+}
+
 TEST_CASE("an ordinary user opens everything with his own rights") {
   const Identity alice{.uid = kAlice, .gid = kAlice, .groups = {5}, .capabilities = 0};
   const Rights rights = rights_of(server(), alice, true, true);

@@ -105,6 +105,20 @@ TEST_CASE("files that others may write, pipes") {
   CHECK(refuses(ids(0), {.is_file = false, .owner = kAlice, .mode = 0600}, kRoot));
 }
 
+TEST_CASE("an image of root's that is written still, or whose owner may be anybody's word") {
+  const ImageSource written{.is_file = true, .owner = 0, .mode = 0400, .open_for_writing = true};
+  CHECK(refuses(ids(0), written, kRoot));
+  CHECK(refuses(ids(kAlice), written, kRoot));
+  const ImageSource stick{.is_file = true, .owner = 0, .mode = 0400, .forgeable_owner = true};
+  CHECK(refuses(ids(0), stick, kRoot));
+  CHECK_FALSE(judge(image_of({ids(kAlice), ids(kBob)}), stick, kRoot, groups_of).refusals.empty());
+  CHECK_FALSE(refuses(ids(kAlice), stick, kRoot));
+  CHECK_FALSE(judged(ids(kAlice), stick, kRoot).full);
+  model::Credentials able = ids(kAlice);
+  able.permitted = 1;
+  CHECK(refuses(able, stick, kRoot));
+}
+
 TEST_CASE("an ordinary user is told whose image it is; the command's own rights are not for it") {
   const Caller bob{.real = kBob, .effective = kBob};
   CHECK(judged(ids(kBob), kAlices, bob).notes.size() == 1);

@@ -49,6 +49,7 @@ class Checker {
   }
 
   Result<void> run() {
+    if (image_.processes.empty()) return broken("no process is in it");
     for (size_t i = 0; i < image_.spaces.size(); ++i) {
       TRY(check_runs(image_.spaces[i]).context(fmt::format("spaces[{}]", i)));
     }

@@ -27,6 +27,7 @@ class Planner {
       : image_(image), options_(options) {}
 
   Result<Family> plan() {
+    if (image_.processes.empty()) return impossible("nobody");
     add_members();
     TRY(check_ids());
     find_parents();

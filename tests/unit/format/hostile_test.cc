@@ -338,6 +338,7 @@ TEST_CASE("a member that is there twice is refused") {
 
 TEST_CASE("manifests that break the rules of the model") {
   CHECK(after([](json&) {}) == 0);
+  CHECK(after([](json& j) { j["processes"] = json::array(); }) == EINVAL);
   CHECK(after([](json& j) { j.erase("spaces"); }) == EINVAL);
   CHECK(after([](json& j) { j["spaces"] = 5; }) == EINVAL);
   CHECK(after([](json& j) { j["spaces"] = json::array(); }) == EINVAL);

@@ -213,6 +213,7 @@ TEST_CASE("a group whose leader is gone gets a ghost; our own needs none") {
 }
 
 TEST_CASE("images that no machine makes are refused") {
+  CHECK(code_of(model::Image()) == EINVAL);  // nobody to make
   CHECK(code_of(image_of({{1000, 9}, {1000, 9}})) == EINVAL);
   CHECK(code_of(image_of({{1000, 9}, {1001, 1002}, {1002, 1001}})) == EINVAL);
   CHECK(code_of(image_of({{1000, 9}, {1001, 1001}})) == EINVAL);

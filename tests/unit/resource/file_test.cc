@@ -128,6 +128,9 @@ TEST_CASE("a file renamed away under a hard link is found under its other name")
   CHECK(refusal_of(fd.get()) == "");
   REQUIRE(::mkdir(directory.path("sub").c_str(), 0700) == 0);
   REQUIRE(::rename(directory.path("new").c_str(), directory.path("sub/x").c_str()) == 0);
+  CHECK(refusal_of(fd.get()) == "");
+  REQUIRE(::mkdir(directory.path("sub/sub").c_str(), 0700) == 0);
+  REQUIRE(::rename(directory.path("sub/x").c_str(), directory.path("sub/sub/x").c_str()) == 0);
   CHECK(refusal_of(fd.get()).find("has another one that cannot be found") != std::string::npos);
 }
 

@@ -58,8 +58,9 @@ void remark_semaphores(std::span<const Pid> pids, std::vector<std::string>& note
 std::optional<std::string> lost_program(Pid pid) {
   const std::string link = fmt::format("/proc/{}/exe", proc::live_thread(pid));
   const auto path = sys::read_link(link);
-  if (!path || ::faccessat(AT_FDCWD, link.c_str(), R_OK | X_OK, AT_EACCESS) == 0) return {};
-  if (errno != EACCES) return {};
+  const auto allowed =
+      sys::check(::faccessat(AT_FDCWD, link.c_str(), R_OK | X_OK, AT_EACCESS), "execute", link);
+  if (!path || allowed || allowed.error().code != EACCES) return {};
   return fmt::format(
       "process {}: its program {} may not be read and executed by now; after a restart "
       "/proc/PID/exe leads to another one",

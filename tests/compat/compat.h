@@ -117,7 +117,7 @@ void cp_ends_well(struct cp_child* child); /* waits for its end: exit status 0 *
 void cp_killed(struct cp_child* child, int signal_number);
 void cp_until_stopped(pid_t pid);
 pid_t cp_own_pid(pid_t pid); /* by what it knows itself, in a pid namespace of its own too */
-char cp_state(pid_t pid); /* the letter of /proc/PID/stat, 0 if there is no such process */
+char cp_state(pid_t pid);    /* the letter of /proc/PID/stat, 0 if there is no such process */
 void cp_until_blocked(pid_t tid, long system_call); /* thread of this process */
 
 /* ---- commands */

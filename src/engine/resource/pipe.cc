@@ -21,6 +21,7 @@
 #include "resource/locate.h"
 #include "resource/pipe_data.h"
 #include "resource/uses.h"
+#include "resource/work_folder.h"
 
 namespace stasis::resource {
 namespace {
@@ -28,7 +29,7 @@ namespace {
 using model::Pipe;
 
 constexpr u32 kOpenFlags = O_ACCMODE | O_NONBLOCK | O_DIRECT | O_APPEND;
-constexpr u32 kLargeFile = 0100000;             // the kernel's O_LARGEFILE; glibc's is 0 on 64 bits
+constexpr u32 kLargeFile = 0100000;  // the kernel's O_LARGEFILE; glibc's is 0 on 64 bits
 
 bool recognises(const FdFacts& facts) {
   return S_ISFIFO(facts.status.st_mode) && (facts.info.flags & O_PATH) == 0;

@@ -39,7 +39,8 @@ def signals_of_a_stopped_program_wait(case):
     """What came while it was stopped is taken when it goes on, not by the restart; also beside the
     signal that stopped it."""
     for stop in (signal.SIGSTOP, signal.SIGTSTP):
-        target = case.start(["/bin/sleep", "1000"], start_new_session=stop == signal.SIGSTOP)
+        # A group of its own is no orphan, where SIGTSTP would do nothing: we are of another one.
+        target = case.start(["/bin/sleep", "1000"], process_group=0)
         until(lambda: read(f"/proc/{target.pid}/comm") == "sleep\n", "the program")
         wait_state(target.pid, "S")
         os.kill(target.pid, stop)

@@ -157,7 +157,12 @@ def contents_behind_a_name(case):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         os.chmod(place, 0o755)
         kept, gone = roots_file(f"{place}/kept"), roots_file(f"{place}/gone")
-        program = holder(case, kept=os.open(kept, os.O_PATH), gone=os.open(gone, os.O_PATH))
+        memory = os.memfd_create("state", 0)
+        os.fchmod(memory, 0o600)
+        os.write(memory, b"precious")
+        program = holder(case, kept=os.open(kept, os.O_PATH), gone=os.open(gone, os.O_PATH),
+                         memory=os.open(f"/proc/self/fd/{memory}", os.O_PATH))
+        os.close(memory)
         os.unlink(gone)
         image = saved(case, program, ["--compress", "none"])
         with open(image, "rb") as file:

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <set>
 
 #include "base/open.h"
@@ -62,12 +63,29 @@ bool is_closed_to_holders(const model::Image& image, ResourceIndex index,
   });
 }
 
-// A deleted file of which the image has an O_PATH descriptor only comes back without contents.
+// What is carried of a thing without a name, and whose it is.
+struct Nameless {
+  model::SpaceIndex content = 0;
+  model::FileIdentity identity;
+};
+
+std::optional<Nameless> nameless(const model::Resource& resource) {
+  if (const auto* file = std::get_if<model::RegularFile>(&resource)) {
+    if (!file->content) return std::nullopt;
+    return Nameless{*file->content, file->identity};
+  }
+  const auto* memfd = std::get_if<model::Memfd>(&resource);
+  if (memfd == nullptr) return std::nullopt;
+  return Nameless{memfd->content, {.mode = memfd->mode, .uid = memfd->uid, .gid = memfd->gid}};
+}
+
+// A deleted file or memfd of which the image has O_PATH descriptors only comes back without
+// contents, as zeros.
 void forget_contents_of_others(model::Image& image) {
   for (ResourceIndex i = 0; i < image.resources.size(); ++i) {
-    const auto* file = std::get_if<model::RegularFile>(&image.resources[i]);
-    if (file == nullptr || !file->content || !is_only_named(image, i)) continue;
-    if (is_closed_to_holders(image, i, file->identity)) image.spaces[*file->content].runs.clear();
+    const auto what = nameless(image.resources[i]);
+    if (!what || !is_only_named(image, i)) continue;
+    if (is_closed_to_holders(image, i, what->identity)) image.spaces[what->content].runs.clear();
   }
 }
 

@@ -91,23 +91,24 @@ bool is_being_restarted(const Obstacle& obstacle, const std::vector<Pid>& member
 }
 
 Error refusal_of(const Obstacle& obstacle, const std::vector<Pid>& members) {
-  const bool traced = obstacle.code == kPtraced;
   if (is_being_restarted(obstacle, members)) {
     return fail(EBUSY,
                 fmt::format("process {} is being restarted by process {}",
                             proc::describe(obstacle.member), proc::describe(obstacle.other)),
                 "Wait for that to end.");
   }
-  return fail(
-      obstacle.code,
-      fmt::format("process {} {} process {}", proc::describe(obstacle.member),
-                  traced ? "is already traced by" : "traces", proc::describe(obstacle.other)),
-      traced
-          ? "A process can have only one tracer (a debugger, strace, another "
-            "checkpoint): end it, leave the process out (--ptraced-skip), or wait for the tracer "
-            "to detach (--ptraced-allow)."
-          : "What a debugger or strace does to another process cannot be saved: end it "
-            "first, or leave it out (--ptracer-skip).");
+  if (obstacle.code == kPtraced) {
+    if (auto why = trace::tracing_obstacle(obstacle.member)) return *std::move(why);
+    return fail(kPtraced,
+                fmt::format("process {} was traced by process {} a moment ago",
+                            proc::describe(obstacle.member), obstacle.other),
+                "Try again.");
+  }
+  return fail(obstacle.code,
+              fmt::format("process {} traces process {}", proc::describe(obstacle.member),
+                          proc::describe(obstacle.other)),
+              "What a debugger or strace does to another process cannot be saved: end it "
+              "first, or leave it out (--ptracer-skip).");
 }
 
 }  // namespace

@@ -137,8 +137,9 @@ std::optional<Error> tracing_obstacle(Pid pid) {
         kPtraced,
         fmt::format("process {} is already traced by process {}", proc::describe(pid),
                     proc::describe(status->tracer)),
-        "A process can have only one tracer (a debugger, strace, another checkpoint): end it "
-        "first.");
+        "A process can have only one tracer (a debugger, strace, another checkpoint): end it, "
+        "leave "
+        "the process out (--ptraced-skip), or wait for the tracer to detach (--ptraced-allow).");
   }
   if (may_trace_by_and_by(pid)) return std::nullopt;
   const auto now = proc::read_status(pid);

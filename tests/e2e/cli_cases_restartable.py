@@ -348,6 +348,18 @@ def soft_limits(case):
     check(status_field(pid, "VmLck").split()[0] == "64", status_field(pid, "VmLck"))
 
 
-RESTARTABLE_CASES = [cleaned_tmp, no_carry, linked_fifo, fifo_without_permission, directory_gone,
+def few_descriptors(case):
+    """A limit on open files that is too low: it is named, not the permissions of files."""
+    target = idle(case)
+    image = case.checkpoint_kill(target, target.pid)
+
+    def lower():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))
+    done = case.commands.run("cr_restart", "--no-restore-pid", image, expect=None, preexec_fn=lower)
+    check(done.returncode != 0 and "Too many open files" in done.stderr, f"{done.returncode}: {done.stderr}")
+    check("ulimit -n" in done.stderr and "check the permissions" not in done.stderr, done.stderr)
+
+
+RESTARTABLE_CASES = [few_descriptors, cleaned_tmp, no_carry, linked_fifo, fifo_without_permission, directory_gone,
                      inotify_unlinked, no_check_restart, permissions_taken, proc_directories,
                      program_not_executable, soft_limits, thread_after_restart, pipeline_member]

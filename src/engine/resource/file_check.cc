@@ -27,6 +27,13 @@
 namespace stasis::resource {
 namespace {
 
+// What helps where a file cannot be opened.
+std::string hint_for(int code) {
+  if (code == EMFILE || code == ENFILE) return "raise the limit of open files: ulimit -n";
+  if (code == EACCES || code == EPERM) return "check the permissions of the file";
+  return {};
+}
+
 std::string time_text(i64 ns) {
   const time_t seconds = ns / 1'000'000'000;
   struct tm parts = {};
@@ -84,8 +91,7 @@ std::vector<Refusal> open_obstacles(const std::string& path, const FileUse& use)
   for (const int flags : wanted) {
     const auto obstacle = reopen_obstacle(path, flags, S_IFREG);
     if (!obstacle) continue;
-    return {
-        {use.subject, obstacle->message(), "check the permissions of the file", obstacle->code}};
+    return {{use.subject, obstacle->message(), hint_for(obstacle->code), obstacle->code}};
   }
   return {};
 }
@@ -161,9 +167,7 @@ std::vector<Refusal> check_file(const model::RegularFile& file, const std::strin
   const int mode =
       use.written ? (use.read_only || use.mapped_private ? O_RDWR : O_WRONLY) : O_RDONLY;
   const auto fd = sys::open_of_type(path, mode | O_NONBLOCK | O_NOCTTY, S_IFREG);
-  if (!fd)
-    return {
-        {use.subject, fd.error().message(), "check the permissions of the file", fd.error().code}};
+  if (!fd) return {{use.subject, fd.error().message(), hint_for(fd.error().code), fd.error().code}};
   if (is_pseudo_filesystem(fd->get())) return {};
   const auto problem = check_content(file, use, now, fd->get());
   return problem ? std::vector<Refusal>{*problem} : std::vector<Refusal>{};

@@ -24,10 +24,16 @@ Result<PipeEnds> make_pipe(int capacity) {
   TRY(sys::check(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), "make", "a pipe"));
   PipeEnds pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
   const int own = ::fcntl(ends[1], F_GETPIPE_SZ);
-  if (own < capacity) {
-    TRY(sys::check(::fcntl(ends[1], F_SETPIPE_SZ, capacity), "make room in", "a pipe"));
+  if (own >= capacity) return pipe;
+  auto room = sys::check(::fcntl(ends[1], F_SETPIPE_SZ, capacity), "make room in", "a pipe");
+  if (room) return pipe;
+  Error error = std::move(room).take_error();
+  if (error.code == EPERM) {
+    error.hint =
+        "an ordinary user's pipes get so much room only below /proc/sys/fs/pipe-user-pages-soft in "
+        "all, and /proc/sys/fs/pipe-max-size each: end what else fills pipes, or raise these";
   }
-  return pipe;
+  return error;
 }
 
 // A pipe of ours with the same buffers.

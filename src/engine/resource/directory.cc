@@ -96,13 +96,20 @@ std::vector<Refusal> restore_obstacles(const model::Resource& resource,
   return {};
 }
 
-Result<UniqueFd> open_removed(const Directory& directory, const std::string& path, int flags,
-                              RestoreContext& context) {
-  const WorkFolder folder = TRY(WorkFolder::open(TRY(carried_file_directory(path))));
-  UniqueFd fd = TRY(folder.removed_directory(base_name(path), flags));
-  if ((flags & O_PATH) == 0) {
-    TRY(give_permissions(fd.get(), directory.identity, directory.path, {}, context));
+// Made once, whoever opens it how often. Its permissions may forbid what was opened before they
+// were set, so that they are given anew after each opening.
+Result<UniqueFd> open_removed(model::ResourceIndex resource, int flags, RestoreContext& context) {
+  const auto& directory = std::get<Directory>(context.image.resources[resource]);
+  const std::string path = context.relocate(directory.path);
+  const auto key = std::pair(resource, std::string("removed"));
+  if (!context.made.contains(key)) {
+    const WorkFolder folder = TRY(WorkFolder::open(TRY(carried_file_directory(path))));
+    context.made[key] = TRY(folder.removed_directory(base_name(path), O_RDONLY | O_DIRECTORY));
   }
+  const int made = context.made[key].get();
+  TRY(sys::check(::fchmod(made, 0700), "set the permissions of", path));
+  UniqueFd fd = TRY(sys::open_at(made, ".", flags));
+  TRY(give_permissions(made, directory.identity, directory.path, {}, context));
   return fd;
 }
 
@@ -111,7 +118,7 @@ Result<UniqueFd> create(model::OpenFileIndex index, RestoreContext& context) {
   const auto& directory = std::get<Directory>(context.image.resources[open_file.resource]);
   const std::string path = context.relocate(directory.path);
   const int flags = directory_flags(open_file.flags);
-  auto fd = directory.deleted ? open_removed(directory, path, flags, context)
+  auto fd = directory.deleted ? open_removed(open_file.resource, flags, context)
                               : sys::open_of_type(path, flags, S_IFDIR);
   return std::move(fd).context(subject_of(context.image, index, directory.path));
 }

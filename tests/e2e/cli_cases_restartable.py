@@ -228,6 +228,45 @@ def linked_fifo(case):
     refused(f"{b} was a fifo and is a regular file now")
 
 
+TWO_FILES = """
+import os, sys, time
+os.chdir(sys.argv[1])
+kept = [os.open("a", os.O_RDWR | os.O_CREAT, 0o600)]
+os.write(kept[0], b"some text")
+os.link("a", "b")
+kept.append(os.open("b", os.O_RDWR))
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def linked_file_cleaned(case):
+    """A small file that is open under two names, of which one or both were cleaned away: it is one
+    file again."""
+    if not case.folder.startswith("/tmp/"):
+        raise Skipped("the cases' folders are not below /tmp")
+    place = case.file("place")
+    os.mkdir(place)
+    target = case.start(["/usr/bin/python3", "-c", TWO_FILES, place], log="target.log")
+    until(lambda: "ready" in said_by(case, "target.log"), "the target is ready")
+    image = case.checkpoint_kill(target, target.pid)
+    a, b = os.path.join(place, "a"), os.path.join(place, "b")
+    for gone in ([b], [a], [a, b]):
+        inode = os.stat(b if gone == [a] else a).st_ino
+        for name in gone:
+            os.unlink(name)
+        process = case.restart(image, "--no-restore-pid")
+        pid = case.restarted_pid(process, "kept = [os.open")
+        one, other = os.stat(a), os.stat(b)
+        check(one.st_ino == other.st_ino and one.st_nlink == 2, f"without {gone}: two files")
+        check(len(gone) == 2 or one.st_ino == inode, f"without {gone}: another file than before")
+        check(read_bytes(a) == b"some text", f"without {gone}: {read_bytes(a)}")
+        links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+        check({a, b} <= set(links), f"open are {links}")
+        os.kill(pid, signal.SIGKILL)
+        process.wait(60)
+
+
 def fifo_without_permission(case):
     """A fifo that could not be opened again is refused by the checkpoint already."""
     if os.geteuid() == 0:
@@ -360,6 +399,7 @@ def few_descriptors(case):
     check("ulimit -n" in done.stderr and "check the permissions" not in done.stderr, done.stderr)
 
 
-RESTARTABLE_CASES = [few_descriptors, cleaned_tmp, no_carry, linked_fifo, fifo_without_permission, directory_gone,
+RESTARTABLE_CASES = [few_descriptors, cleaned_tmp, no_carry, linked_fifo, linked_file_cleaned,
+                     fifo_without_permission, directory_gone,
                      inotify_unlinked, no_check_restart, permissions_taken, proc_directories,
                      program_not_executable, soft_limits, thread_after_restart, pipeline_member]

@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "resource/content.h"
 #include "resource/file_check.h"
+#include "resource/hard_link.h"
 #include "resource/kinds.h"
 #include "resource/locate.h"
 #include "resource/path.h"
@@ -136,6 +137,22 @@ CarriedFile carried(model::ResourceIndex resource, const RestoreContext& context
           .making = context.rights.making_of(resource)};
 }
 
+// One that was another name of a file that is there, or was made before. Where that cannot be, what
+// is carried of it is made as a file of its own.
+Result<UniqueFd> link_to_first_name(model::ResourceIndex resource, RestoreContext& context) {
+  const auto first = first_name_of(resource, context);
+  if (!first) return fail(ENOENT, "it has no other name");
+  const auto& file = std::get<RegularFile>(context.image.resources[*first]);
+  if (file.content) {
+    return link_to(TRY(carried_descriptor(*first, context)), *first, resource, context);
+  }
+  const UniqueFd there =
+      TRY(sys::open_of_type(context.relocate(file.path), O_PATH | O_NOFOLLOW, S_IFREG));
+  UniqueFd linked = TRY(link_to(there.get(), *first, resource, context));
+  context.made[{resource, "in place"}] = TRY(sys::duplicate(linked.get()));
+  return linked;
+}
+
 Result<UniqueFd> open_carried(model::OpenFileIndex index, RestoreContext& context) {
   const model::OpenFile& open_file = context.image.open_files[index];
   const int made = TRY(carried_descriptor(open_file.resource, context));
@@ -161,7 +178,9 @@ Result<int> carried_descriptor(model::ResourceIndex resource, RestoreContext& co
   const auto key = std::pair(resource, std::string("content"));
   const auto found = context.made.find(key);
   if (found != context.made.end()) return found->second.get();
-  UniqueFd made = TRY(make_carried_file(carried(resource, context), context));
+  auto linked = link_to_first_name(resource, context);
+  UniqueFd made = linked ? std::move(linked).take_value()
+                         : TRY(make_carried_file(carried(resource, context), context));
   return (context.made[key] = std::move(made)).get();
 }
 
@@ -169,6 +188,7 @@ Result<void> finish_regular_file(model::ResourceIndex resource, RestoreContext& 
   const auto found = context.made.find({resource, "content"});
   const bool is_file = std::holds_alternative<RegularFile>(context.image.resources[resource]);
   if (!is_file || found == context.made.end()) return {};
+  if (context.made.contains({resource, "in place"})) return {};  // it is as it is
   return finish_carried_file(found->second.get(), carried(resource, context), context);
 }
 

@@ -97,7 +97,7 @@ Result<UniqueFd> WorkFolder::fifo(const std::string& name) const {
 Result<UniqueFd> WorkFolder::link(int fd, const std::string& name) const {
   TRY(sys::check(
       ::linkat(AT_FDCWD, fd_path(fd).c_str(), fd_.get(), name.c_str(), AT_SYMLINK_FOLLOW),
-      "give the fifo a second name,", full(name)));
+      "make a link", full(name)));
   UniqueFd named = TRY(sys::open_at(fd_.get(), name, O_PATH | O_NOFOLLOW).context(path_));
   if (!same_thing(TRY(sys::fstat(named.get())), TRY(sys::fstat(fd)))) return replaced(full(name));
   return named;

@@ -317,7 +317,7 @@ def group_and_session_from_inside(case):
     for option in ("--pgid", "--sid"):
         image, log = case.new_image(), f"script{option}.log"
         script = runs(case, f"sleep 1051 & {checkpoint_line(case, option, '-f', image)} $$; "
-                      "echo after $?; kill $!; exit 7", log=log)
+                      "echo after $?; kill $!; wait $!; exit 7", log=log)
         ends_with(script, 7, "the script")
         check(read(case.file(log)) == "after 0\n", read(case.file(log)))
         ends_with(case.restart(image), 7, "the restarted script")

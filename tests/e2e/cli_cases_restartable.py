@@ -387,7 +387,7 @@ def soft_limits(case):
     check(status_field(pid, "VmLck").split()[0] == "64", status_field(pid, "VmLck"))
 
 
-def few_descriptors(case):
+def few_descriptors_to_restart(case):
     """A limit on open files that is too low: it is named, not the permissions of files."""
     target = idle(case)
     image = case.checkpoint_kill(target, target.pid)
@@ -399,7 +399,7 @@ def few_descriptors(case):
     check("ulimit -n" in done.stderr and "check the permissions" not in done.stderr, done.stderr)
 
 
-RESTARTABLE_CASES = [few_descriptors, cleaned_tmp, no_carry, linked_fifo, linked_file_cleaned,
+RESTARTABLE_CASES = [few_descriptors_to_restart, cleaned_tmp, no_carry, linked_fifo, linked_file_cleaned,
                      fifo_without_permission, directory_gone,
                      inotify_unlinked, no_check_restart, permissions_taken, proc_directories,
                      program_not_executable, soft_limits, thread_after_restart, pipeline_member]

@@ -64,7 +64,8 @@ extern unsigned cri_generation;
 
 #define cri_load(word) __atomic_load_n((word), __ATOMIC_SEQ_CST)
 #define cri_store(word, value) __atomic_store_n((word), (value), __ATOMIC_SEQ_CST)
-#define cri_add(word, value) __atomic_add_fetch((word), (value), __ATOMIC_SEQ_CST)
+#define cri_add(word, value) \
+  __atomic_add_fetch((word), (__typeof__(*(word)))(value), __ATOMIC_SEQ_CST)
 #define cri_exchange(word, value) __atomic_exchange_n((word), (value), __ATOMIC_SEQ_CST)
 #define cri_replace(word, expected, value) \
   __atomic_compare_exchange_n((word), (expected), (value), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)

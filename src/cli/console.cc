@@ -11,10 +11,25 @@
 #include "messages.h"
 
 namespace stasis::cli {
+namespace {
+
+// Names in messages come from images and programs: they must not steer a terminal.
+std::string harmless(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool control = (byte < ' ' && c != '\n' && c != '\t') || byte == 0x7f;
+    out += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  return out;
+}
+
+}  // namespace
 
 void Console::say(std::string_view text) const {
   if (quiet) return;
-  (void)std::fwrite(text.data(), 1, text.size(), stderr);  // nobody left to tell
+  const std::string said = harmless(text);
+  (void)std::fwrite(said.data(), 1, said.size(), stderr);  // nobody left to tell
 }
 
 void Console::fail(const Error& error, std::string_view verdict) const {

@@ -2,6 +2,7 @@
 #include "progress.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,9 +17,16 @@ ProgressLine::ProgressLine(std::string title, bool allowed)
       enabled_(allowed && ::isatty(STDERR_FILENO) == 1),
       next_(started_ + std::chrono::milliseconds(500)) {}
 
+// Whoever draws may hold processes still: a terminal that takes no output (Ctrl-S) is not waited
+// for.
+bool ProgressLine::can_draw() {
+  pollfd wait = {.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLOUT) != 0;
+}
+
 bool ProgressLine::is_due() {
   const auto now = Clock::now();
-  if (!enabled_ || now < next_) return false;
+  if (!enabled_ || now < next_ || !can_draw()) return false;
   next_ = now + std::chrono::milliseconds(200);
   return true;
 }
@@ -40,7 +48,7 @@ void ProgressLine::show_walk(u64 done, u64 total) {
 }
 
 void ProgressLine::clear() {
-  if (!drawn_) return;
+  if (!drawn_ || !can_draw()) return;
   fmt::print(stderr, "\r\033[K");
   (void)std::fflush(stderr);
   drawn_ = false;

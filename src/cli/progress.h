@@ -24,6 +24,7 @@ class ProgressLine {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static bool can_draw();
   bool is_due();
   void draw(const std::string& text);
   std::string title_;

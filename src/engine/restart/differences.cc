@@ -29,6 +29,11 @@ std::vector<std::string> process_differences(const model::Process& process,
                     ": it could gain rights by the programs it executes and cannot any "
                     "more, as cr_restart cannot (no_new_privs)");
   }
+  if (machine.seccomp) {
+    notes.push_back(subject +
+                    ": it runs under the seccomp filter that cr_restart has, and can therefore be "
+                    "saved again by root only");
+  }
   if (process.login && machine.login && *process.login != *machine.login) {
     notes.push_back(fmt::format("{}: its audit login uid was {} and now is {}", subject,
                                 user_words(*process.login), user_words(*machine.login)));

@@ -5,9 +5,14 @@
 #include "restart/id_counter.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstddef>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -27,6 +32,32 @@ i64 now_ns() {
   timespec time = {};
   (void)::clock_gettime(CLOCK_MONOTONIC, &time);  // cannot fail
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
+
+// A name without a file that only one can have, and that goes with him: of this user, in this pid
+// namespace. Somebody else who takes it makes walks impossible for no longer than they may last.
+Result<UniqueFd> await_turn(i64 most_ms) {
+  constexpr timespec kPause = {.tv_sec = 0, .tv_nsec = 10'000'000};
+  const struct stat space = TRY(sys::stat("/proc/self/ns/pid"));
+  const std::string name = fmt::format("stasis-pid-walk-{}-{}", space.st_ino, ::geteuid());
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::copy(name.begin(), name.end(), address.sun_path + 1);  // 0 in front: no file
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  UniqueFd turn(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const i64 end_ns = now_ns() + most_ms * 1'000'000;
+  // The address is a structure for each family, and bind(2) takes them all.
+  const auto* const any = reinterpret_cast<const sockaddr*>(&address);  // NOLINT
+  while (turn && ::bind(turn.get(), any, length) != 0) {
+    if (sys::last_code() != EADDRINUSE) break;  // then it is as it would be without turns
+    if (now_ns() >= end_ns) {
+      return fail(ETIMEDOUT, fmt::format("other restarts of this user have been walking the pid "
+                                         "counter for {} s",
+                                         most_ms / 1000));
+    }
+    (void)::nanosleep(&kPause, nullptr);  // waking early is harmless
+  }
+  return turn;
 }
 
 bool is_stand_in(const BuildState& state, const Birth& birth) {
@@ -106,21 +137,23 @@ Result<std::vector<Birth>> walk_once(BuildState& state, CounterWalk& walk,
 
 }  // namespace
 
-CounterWalk::CounterWalk(Pid last, Pid max, IdBurner burner, WalkLimits limits)
+CounterWalk::CounterWalk(Pid last, Pid max, IdBurner burner, WalkLimits limits, UniqueFd turn)
     : last_(last),
       max_(max),
       burner_(burner),
       limits_(std::move(limits)),
+      turn_(std::move(turn)),
       end_ns_(now_ns() + limits_.most_ms * 1'000'000) {}
 
 Result<CounterWalk> CounterWalk::begin(const std::vector<Birth>& order, WalkLimits limits) {
   const Pid max = TRY(id_limit());
+  UniqueFd turn = TRY(await_turn(limits.predicted_ms));
   const Pid start = TRY(last_id());
   for (const Birth& birth : order) {
     if (auto why = why_unreachable(birth.id, start, max)) return fail(ERANGE, *why);
   }
   const u64 ids = ids_to_walk(start, order, max);
-  CounterWalk walk(start, max, TRY(IdBurner::probe()), std::move(limits));
+  CounterWalk walk(start, max, TRY(IdBurner::probe()), std::move(limits), std::move(turn));
   walk.total_ = ids;
   TRY(walk.measure(ids));
   const double seconds = walk.seconds_for(ids);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "restart/id_burner.h"
 #include "restart/ids.h"
 #include "restart/passes.h"
@@ -21,8 +22,10 @@ struct WalkLimits {
 
 class CounterWalk {
  public:
-  // Measures how fast ids can be passed over and says what it predicts for `order`: ETIMEDOUT when
-  // the walk would be too long, ERANGE when the counter never comes to one of the ids.
+  // Waits for other restarts of this user that walk, as two would push the counter past each
+  // other's ids: for `predicted_ms` at most. Measures how fast ids can be passed over and says what
+  // it predicts for `order`: ETIMEDOUT when the walk would be too long, ERANGE when the counter
+  // never comes to one of the ids.
   static Result<CounterWalk> begin(const std::vector<Birth>& order, WalkLimits limits);
 
   // Makes `id` the next id to be given out, as far as one can tell. ETIMEDOUT when the time that
@@ -38,7 +41,7 @@ class CounterWalk {
   Result<void> check_time() const;
 
  private:
-  CounterWalk(Pid last, Pid max, IdBurner burner, WalkLimits limits);
+  CounterWalk(Pid last, Pid max, IdBurner burner, WalkLimits limits, UniqueFd turn);
   Result<void> measure(u64 ids);
   Result<void> show();
   Result<void> rush_to(Pid target);
@@ -48,6 +51,7 @@ class CounterWalk {
   Pid max_;  // the first one that is never given out
   IdBurner burner_;
   WalkLimits limits_;
+  UniqueFd turn_;  // of all restarts of this user
   i64 end_ns_;     // CLOCK_MONOTONIC
   u64 done_ = 0;   // ids passed so far
   u64 total_ = 0;  // ... of, as far as is known

@@ -261,6 +261,7 @@ Result<Machine> this_machine() {
   machine.credentials.securebits = static_cast<u32>(
       TRY(sys::check(::prctl(PR_GET_SECUREBITS, 0, 0, 0, 0), "read", "our secure bits")));
   machine.no_new_privs = status.no_new_privs;
+  machine.seccomp = status.seccomp != 0;
   machine.login = proc::read_login(::getpid());
   machine.label = proc::read_label(::getpid());
   for (int which = 0; which < static_cast<int>(RLIM_NLIMITS); ++which) {

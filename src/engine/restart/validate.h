@@ -24,6 +24,7 @@ struct Machine {
   u64 lowest_address = 0;  // vm.mmap_min_addr
   model::Credentials credentials;
   bool no_new_privs = false;
+  bool seccomp = false;      // a filter is in force
   std::optional<u32> login;  // of auditing
   std::string label;         // of a security module
   std::vector<model::ResourceLimit> limits;

@@ -12,9 +12,10 @@ CRI_PUBLIC const struct cr_checkpoint_info* cr_get_checkpoint_info(void) {
   return &cri_self.checkpoint_info;
 }
 
+/* The block goes on telling of the last restart when a later checkpoint continues. */
 CRI_PUBLIC const struct cr_restart_info* cr_get_restart_info(void) {
   const struct cri_block* block = cri_block_get();
-  if (cri_self.frame == NULL) return NULL;
+  if (cri_self.frame == NULL || cri_self.frame->result <= 0) return NULL;
   cri_self.restart_info =
       (struct cr_restart_info){.requester = block->restart_requester, .src = block->source};
   return &cri_self.restart_info;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -30,10 +31,17 @@ void give_back_reserve() {
   throw std::bad_alloc();
 }
 
+// Of the stack, what may be had: with a small limit half of that.
+size_t stack_to_touch() {
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kStack;
+  return std::min<size_t>(kStack, limit.rlim_cur / 2);
+}
+
 // On one page of the stack after the other.
-[[gnu::noinline]] void touch_stack() {
-  std::array<volatile char, kStack> room;
-  for (size_t at = room.size(); at > 0; at -= kPageSize) room[at - 1] = 0;
+[[gnu::noinline]] void touch_stack(size_t size) {
+  auto* const room = static_cast<volatile char*>(__builtin_alloca(size));
+  for (size_t at = size; at > kPageSize; at -= kPageSize) room[at - 1] = 0;
 }
 
 std::string memory_hint() {
@@ -85,7 +93,7 @@ Result<void> prepare_for_little_memory() {
   void* room = std::malloc(kStack + kReserve);
   if (room == nullptr) return fail(ENOMEM, "out of memory");
   std::free(room);
-  touch_stack();
+  touch_stack(stack_to_touch());
   reserve = std::malloc(kReserve);
   std::set_new_handler(give_back_reserve);
   return {};

@@ -31,7 +31,8 @@ std::string directory_of(const std::string& path) {
 std::string unforeseen_name(const std::string& name) {
   u64 number = 0;
   (void)::getrandom(&number, sizeof number, 0);  // 8 bytes: never short once the pool is ready
-  return fmt::format(".{}.{:016x}.tmp", name, number);
+  constexpr size_t kMostOfName = 200;            // NAME_MAX is 255, and counts the rest as well
+  return fmt::format(".{}.{:016x}.tmp", name.substr(0, kMostOfName), number);
 }
 
 Result<std::optional<struct stat>> look_up(int folder, const std::string& name,

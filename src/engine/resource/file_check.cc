@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 
@@ -75,7 +76,12 @@ std::optional<Refusal> check_content(const model::RegularFile& file, const FileU
     return Refusal{use.subject, fmt::format("the file changed: {}", difference(file.identity, now)),
                    kAllow};
   }
-  if (now.size >= file.identity.size) return std::nullopt;
+  // A log that was emptied meanwhile: what is appended lands at its end, wherever that is.
+  const bool only_appended =
+      !use.mapped_shared && !use.read_only && std::ranges::all_of(use.flags, [](u32 flags) {
+        return (flags & O_APPEND) != 0 && (flags & O_ACCMODE) != O_RDONLY;
+      });
+  if (now.size >= file.identity.size || only_appended) return std::nullopt;
   return Refusal{use.subject,
                  fmt::format("the file is shorter than it was ({} bytes, {} when saved)", now.size,
                              file.identity.size),

@@ -23,6 +23,7 @@ from cli_cases_info import INFO_CASES, RUN_CASES
 from cli_cases_inside import INSIDE_CASES, RESTART_INSIDE_CASES
 from cli_cases_jobs import JOB_CASES
 from cli_cases_memory import MEMORY_CASES
+from cli_cases_odd import ODD_CASES
 from cli_cases_outside import OUTSIDE_CASES
 from cli_cases_restart import RESTART_CASES
 from cli_cases_restartable import RESTARTABLE_CASES
@@ -279,7 +280,7 @@ def main():
     options = parser.parse_args()
     groups = (CHECKPOINT_CASES, DESTINATION_CASES, CONTENT_CASES, RESTART_CASES, ID_CASES, JOB_CASES,
               INSIDE_CASES, RESTART_INSIDE_CASES, CALLBACK_CASES, RUN_CASES, INFO_CASES,
-              RESTARTABLE_CASES, ACCIDENT_CASES, MEMORY_CASES, OUTSIDE_CASES, ELSEWHERE_CASES)
+              RESTARTABLE_CASES, ACCIDENT_CASES, MEMORY_CASES, OUTSIDE_CASES, ODD_CASES, ELSEWHERE_CASES)
     cases = [(body.__name__, body) for bodies in groups for body in bodies
              if not options.patterns
              or any(fnmatch.fnmatch(body.__name__, pattern) for pattern in options.patterns)]

@@ -69,14 +69,20 @@ struct timespec timespec_of(i64 ns) {
 
 // A periodic timer that has expired unread shows no time left in fdinfo; asking for it makes the
 // kernel count its expirations and go on, which nobody can tell from what a read would have done.
-// The facts at hand are older than this moment, so fdinfo is read again.
+// The facts at hand are older than this moment, so fdinfo is read again; with a short interval the
+// timer may have expired once more by then.
 Result<proc::TimerFdEntry> current_state(const FdFacts& facts) {
-  if (facts.info.timerfd.interval_ns != 0) {
-    struct itimerspec state = {};
-    TRY(sys::check(::timerfd_gettime(facts.duplicate.get(), &state), "ask for the time left of",
-                   facts.describe()));
+  constexpr int kMostReadings = 16;
+  const bool periodic = facts.info.timerfd.interval_ns != 0;
+  for (int reading = 1;; ++reading) {
+    if (periodic) {
+      struct itimerspec state = {};
+      TRY(sys::check(::timerfd_gettime(facts.duplicate.get(), &state), "ask for the time left of",
+                     facts.describe()));
+    }
+    const proc::TimerFdEntry now = TRY(proc::read_fdinfo(facts.pid, facts.number)).timerfd;
+    if (!periodic || now.value_ns != 0 || now.ticks == 0 || reading == kMostReadings) return now;
   }
-  return TRY(proc::read_fdinfo(facts.pid, facts.number)).timerfd;
 }
 
 Result<model::Resource> capture(const FdFacts& facts, CaptureContext&) {

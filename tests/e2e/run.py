@@ -280,9 +280,10 @@ def restart_of_restart(case, fixture):
 def new_pids(case, fixture):
     image = fixture.checkpoint_kill()
     if "groups" in fixture.hint and os.geteuid() != 0:
-        # Saved numbers of groups and sessions are ids, which the kernel gives only on demand.
-        case.commands.run("cr_restart", "--no-restore-pid", "--restore-pgid", "--restore-sid", image,
-                          expect=16)
+        # Saved numbers of groups and sessions are ids, which the kernel gives only on demand. (The first
+        # could be walked to, for a minute of both processors where pid_max is 4194304.)
+        case.commands.run("cr_restart", "--no-restore-pid", "--restore-pgid", "--restore-sid",
+                          "--pid-walk-time", "2", image, expect=16)
         return
     fixture.restart(image, "--no-restore-pid")
     fixture.go("go newpid")
